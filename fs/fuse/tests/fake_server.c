@@ -1,0 +1,1003 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A FUSE server inside the kernel, for tests
+ */
+
+#include <linux/err.h>
+#include <linux/highmem.h>
+#include <linux/kthread.h>
+#include <linux/limits.h>
+#include <linux/pagemap.h>
+#include <linux/slab.h>
+#include <linux/stat.h>
+#include <linux/string.h>
+
+#include <kunit/resource.h>
+#include <kunit/test.h>
+#include <kunit/thread.h>
+
+#include "../args.h"
+#include "../dev.h"
+#include "../fuse_dev_i.h"
+#include "fake_server.h"
+
+/* No test is so slow that a name which it cached runs out by itself. */
+#define FUSE_FAKE_VALID		3600
+
+/**
+ * struct fuse_fake_node - A file, directory or symbolic link
+ * @list: entry in the server's list
+ * @names: the names in it, if it is a directory
+ * @nodeid: its nodeid
+ * @nlookup: how often the kernel was told of it and has not forgotten
+ * @nlink: how many names it has
+ * @mode: type and permissions
+ * @target: where it leads to, if it is a symbolic link
+ */
+struct fuse_fake_node {
+	struct list_head list;
+	struct list_head names;
+	u64 nodeid;
+	u64 nlookup;
+	unsigned int nlink;
+	umode_t mode;
+	char *target;
+};
+
+struct fuse_fake_name {
+	struct list_head list;
+	struct fuse_fake_node *node;
+	char name[];
+};
+
+/*
+ * The namespace. All of it is called with server->tree held.
+ */
+
+static struct fuse_fake_node *fuse_fake_node(struct fuse_fake_server *server, u64 nodeid)
+{
+	struct fuse_fake_node *node;
+
+	list_for_each_entry(node, &server->nodes, list)
+		if (node->nodeid == nodeid)
+			return node;
+	return NULL;
+}
+
+static struct fuse_fake_name *fuse_fake_name(struct fuse_fake_node *dir, const char *name)
+{
+	struct fuse_fake_name *n;
+
+	list_for_each_entry(n, &dir->names, list)
+		if (!strcmp(n->name, name))
+			return n;
+	return NULL;
+}
+
+static struct fuse_fake_node *fuse_fake_new_node(struct fuse_fake_server *server, umode_t mode)
+{
+	struct fuse_fake_node *node = kzalloc_obj(*node);
+
+	if (!node)
+		return NULL;
+	INIT_LIST_HEAD(&node->names);
+	node->nodeid = ++server->last_nodeid;
+	node->mode = mode;
+	list_add_tail(&node->list, &server->nodes);
+	return node;
+}
+
+static void fuse_fake_free_node(struct fuse_fake_node *node)
+{
+	list_del(&node->list);
+	kfree(node->target);
+	kfree(node);
+}
+
+/* A node lives as long as it has a name or the kernel knows it. */
+static void fuse_fake_put_node(struct fuse_fake_node *node)
+{
+	if (!node->nlink && !node->nlookup)
+		fuse_fake_free_node(node);
+}
+
+static int fuse_fake_add_name(struct fuse_fake_node *dir, const char *name,
+			      struct fuse_fake_node *node)
+{
+	struct fuse_fake_name *n;
+
+	n = kzalloc_flex(*n, name, strlen(name) + 1);
+	if (!n)
+		return -ENOMEM;
+	strcpy(n->name, name);
+	n->node = node;
+	node->nlink++;
+	list_add_tail(&n->list, &dir->names);
+	return 0;
+}
+
+static void fuse_fake_del_name(struct fuse_fake_name *n)
+{
+	struct fuse_fake_node *node = n->node;
+
+	list_del(&n->list);
+	kfree(n);
+	node->nlink--;
+	fuse_fake_put_node(node);
+}
+
+/* The name may exist already: then this is how -EEXIST comes about. */
+static int fuse_fake_make(struct fuse_fake_server *server, struct fuse_fake_node *dir,
+			  const char *name, umode_t mode, struct fuse_fake_node **result)
+{
+	struct fuse_fake_node *node;
+	int err;
+
+	if (fuse_fake_name(dir, name))
+		return -EEXIST;
+	node = fuse_fake_new_node(server, mode);
+	if (!node)
+		return -ENOMEM;
+	err = fuse_fake_add_name(dir, name, node);
+	if (err) {
+		fuse_fake_free_node(node);
+		return err;
+	}
+	*result = node;
+	return 0;
+}
+
+static int fuse_fake_unmake(struct fuse_fake_node *dir, const char *name)
+{
+	struct fuse_fake_name *n = fuse_fake_name(dir, name);
+
+	if (!n)
+		return -ENOENT;
+	if (!list_empty(&n->node->names))
+		return -ENOTEMPTY;
+	fuse_fake_del_name(n);
+	return 0;
+}
+
+static int fuse_fake_move(struct fuse_fake_node *olddir, const char *oldname,
+			  struct fuse_fake_node *newdir, const char *newname,
+			  unsigned int flags)
+{
+	struct fuse_fake_name *old = fuse_fake_name(olddir, oldname);
+	struct fuse_fake_name *new = fuse_fake_name(newdir, newname);
+	int err;
+
+	if (!old || ((flags & RENAME_EXCHANGE) && !new))
+		return -ENOENT;
+	if ((flags & RENAME_NOREPLACE) && new)
+		return -EEXIST;
+	if (flags & RENAME_EXCHANGE) {
+		swap(old->node, new->node);
+		return 0;
+	}
+	if (new) {
+		if (new->node == old->node)
+			return 0;
+		if (!list_empty(&new->node->names))
+			return -ENOTEMPTY;
+	}
+	err = fuse_fake_add_name(newdir, newname, old->node);
+	if (err)
+		return err;
+	if (new)
+		fuse_fake_del_name(new);
+	fuse_fake_del_name(old);
+	return 0;
+}
+
+/*
+ * What the kernel has been told. All of it is called with server->tree held.
+ */
+
+static struct fuse_fake_told *fuse_fake_find_told(struct fuse_fake_server *server,
+						  u64 parent, const char *name)
+{
+	struct fuse_fake_told *told;
+
+	list_for_each_entry(told, &server->told, list)
+		if (told->parent == parent && !strcmp(told->name, name))
+			return told;
+	return NULL;
+}
+
+static void fuse_fake_tell(struct fuse_fake_server *server, u64 parent, const char *name,
+			   const struct fuse_fake_node *node, bool cached)
+{
+	struct fuse_fake_told *told;
+
+	/* A directory has one dentry: the kernel moves it to the new name. */
+	if (node && S_ISDIR(node->mode))
+		list_for_each_entry(told, &server->told, list)
+			if (told->nodeid == node->nodeid)
+				told->cached = false;
+
+	told = fuse_fake_find_told(server, parent, name);
+	if (!told) {
+		told = kzalloc_flex(*told, name, strlen(name) + 1);
+		if (!told) {
+			KUNIT_FAIL(server->test, "no memory to note what the kernel is told");
+			return;
+		}
+		strcpy(told->name, name);
+		told->parent = parent;
+		list_add_tail(&told->list, &server->told);
+	}
+	told->nodeid = node ? node->nodeid : 0;
+	told->seq = ++server->seq;
+	told->cached = cached;
+}
+
+static void fuse_fake_untell(struct fuse_fake_server *server, u64 parent,
+			     const char *name, bool below)
+{
+	struct fuse_fake_told *told = fuse_fake_find_told(server, parent, name);
+	struct fuse_fake_told *child;
+	u64 nodeid;
+
+	if (!told)
+		return;
+	told->cached = false;
+	if (!below)
+		return;
+	/* Names that are old news may form a loop: visit each only once. */
+	nodeid = told->nodeid;
+	told->nodeid = 0;
+	list_for_each_entry(child, &server->told, list)
+		if (nodeid && child->parent == nodeid)
+			fuse_fake_untell(server, nodeid, child->name, true);
+}
+
+/* The kernel moves a dentry on rename, and what it knows moves along. */
+static void fuse_fake_retell(struct fuse_fake_server *server,
+			     struct fuse_fake_node *olddir, const char *oldname,
+			     struct fuse_fake_node *newdir, const char *newname,
+			     unsigned int flags)
+{
+	struct fuse_fake_name *old = fuse_fake_name(olddir, oldname);
+	struct fuse_fake_name *new = fuse_fake_name(newdir, newname);
+	struct fuse_fake_told *told;
+	bool old_cached, new_cached;
+
+	told = fuse_fake_find_told(server, olddir->nodeid, oldname);
+	old_cached = told && told->cached;
+	told = fuse_fake_find_told(server, newdir->nodeid, newname);
+	new_cached = told && told->cached;
+
+	/* Renaming one hard link over another does nothing, for the VFS too. */
+	if (old && !(flags & RENAME_EXCHANGE))
+		return;
+	fuse_fake_untell(server, olddir->nodeid, oldname, false);
+	fuse_fake_tell(server, newdir->nodeid, newname, new->node, old_cached);
+	if (flags & RENAME_EXCHANGE)
+		fuse_fake_tell(server, olddir->nodeid, oldname, old->node, new_cached);
+}
+
+/*
+ * Requests. The handlers are called with server->tree held and return an error
+ * for the reply.
+ */
+
+static const void *fuse_fake_in(struct fuse_req *req, unsigned int arg)
+{
+	return req->args->in_args[arg].value;
+}
+
+static void fuse_fake_out(struct fuse_req *req, unsigned int arg, const void *value, size_t size)
+{
+	struct fuse_args *args = req->args;
+	struct fuse_arg *out = &args->out_args[arg];
+
+	size = min_t(size_t, size, out->size);
+	memcpy(out->value, value, size);
+	if (args->out_argvar && arg == args->out_numargs - 1)
+		out->size = size;
+}
+
+static struct fuse_attr fuse_fake_attr(const struct fuse_fake_node *node)
+{
+	return (struct fuse_attr) {
+		.ino		= node->nodeid,
+		.mode		= node->mode,
+		.nlink		= S_ISDIR(node->mode) ? 2 * node->nlink : node->nlink,
+		.size		= node->target ? strlen(node->target) : 0,
+		.blksize	= PAGE_SIZE,
+	};
+}
+
+/* Every entry that the kernel gets counts as one lookup of the node. */
+static struct fuse_entry_out fuse_fake_entry(struct fuse_fake_server *server, u64 parent,
+					     const char *name, struct fuse_fake_node *node)
+{
+	node->nlookup++;
+	fuse_fake_tell(server, parent, name, node, server->entry_valid);
+	return (struct fuse_entry_out) {
+		.nodeid		= node->nodeid,
+		.entry_valid	= server->entry_valid,
+		.attr_valid	= server->attr_valid,
+		.attr		= fuse_fake_attr(node),
+	};
+}
+
+static int fuse_fake_do_init(struct fuse_fake_server *server, struct fuse_req *req)
+{
+	const struct fuse_init_in *in = fuse_fake_in(req, 0);
+	struct fuse_init_out out = {
+		.major		= FUSE_KERNEL_VERSION,
+		.minor		= FUSE_KERNEL_MINOR_VERSION,
+		.max_readahead	= in->max_readahead,
+		.max_write	= PAGE_SIZE,
+		.max_pages	= 16,
+		/* What libfuse asks for by default, as far as names go. */
+		.flags		= FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES |
+				  FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO,
+	};
+
+	fuse_fake_out(req, 0, &out, sizeof(out));
+	return 0;
+}
+
+static int fuse_fake_do_lookup(struct fuse_fake_server *server, struct fuse_req *req,
+			       struct fuse_fake_node *dir)
+{
+	struct fuse_fake_name *n = NULL;
+	struct fuse_entry_out out = {};
+	char *name;
+
+	/* The one request whose name need not end with a NUL. */
+	name = kmemdup_nul(fuse_fake_in(req, 1), req->args->in_args[1].size, GFP_KERNEL);
+	if (!name)
+		return -ENOMEM;
+
+	n = fuse_fake_name(dir, name);
+	if (n) {
+		out = fuse_fake_entry(server, dir->nodeid, name, n->node);
+	} else {
+		fuse_fake_tell(server, dir->nodeid, name, NULL, server->negative_valid);
+		out.entry_valid = server->negative_valid;
+	}
+	kfree(name);
+	if (!n && !server->negative_valid)
+		return -ENOENT;
+	fuse_fake_out(req, 0, &out, sizeof(out));
+	return 0;
+}
+
+static int fuse_fake_do_attr(struct fuse_fake_server *server, struct fuse_req *req,
+			     struct fuse_fake_node *node)
+{
+	struct fuse_attr_out out;
+
+	if (req->in.h.opcode == FUSE_SETATTR) {
+		const struct fuse_setattr_in *in = fuse_fake_in(req, 0);
+
+		if (in->valid & FATTR_MODE)
+			node->mode = (node->mode & S_IFMT) | (in->mode & ~S_IFMT);
+	}
+	out = (struct fuse_attr_out) {
+		.attr_valid	= server->attr_valid,
+		.attr		= fuse_fake_attr(node),
+	};
+	fuse_fake_out(req, 0, &out, sizeof(out));
+	return 0;
+}
+
+static int fuse_fake_do_make(struct fuse_fake_server *server, struct fuse_req *req,
+			     struct fuse_fake_node *dir)
+{
+	const char *name = fuse_fake_in(req, 1);
+	struct fuse_fake_node *node;
+	struct fuse_entry_out out;
+	umode_t mode;
+	int err;
+
+	switch (req->in.h.opcode) {
+	case FUSE_CREATE:
+		mode = ((const struct fuse_create_in *)fuse_fake_in(req, 0))->mode;
+		break;
+	case FUSE_MKNOD:
+		mode = ((const struct fuse_mknod_in *)fuse_fake_in(req, 0))->mode;
+		break;
+	case FUSE_MKDIR:
+		mode = ((const struct fuse_mkdir_in *)fuse_fake_in(req, 0))->mode | S_IFDIR;
+		break;
+	default:
+		mode = S_IFLNK | 0777;
+	}
+	err = fuse_fake_make(server, dir, name, mode, &node);
+	if (err)
+		return err;
+	if (S_ISLNK(mode))
+		node->target = kstrdup(fuse_fake_in(req, 2), GFP_KERNEL);
+
+	out = fuse_fake_entry(server, dir->nodeid, name, node);
+	fuse_fake_out(req, 0, &out, sizeof(out));
+	if (req->in.h.opcode == FUSE_CREATE) {
+		struct fuse_open_out open = {};
+
+		fuse_fake_out(req, 1, &open, sizeof(open));
+	}
+	return 0;
+}
+
+static int fuse_fake_do_link(struct fuse_fake_server *server, struct fuse_req *req,
+			     struct fuse_fake_node *dir)
+{
+	const struct fuse_link_in *in = fuse_fake_in(req, 0);
+	struct fuse_fake_node *node = fuse_fake_node(server, in->oldnodeid);
+	const char *name = fuse_fake_in(req, 1);
+	struct fuse_entry_out out;
+	int err;
+
+	if (!node)
+		return -ESTALE;
+	if (fuse_fake_name(dir, name))
+		return -EEXIST;
+	err = fuse_fake_add_name(dir, name, node);
+	if (err)
+		return err;
+	out = fuse_fake_entry(server, dir->nodeid, name, node);
+	fuse_fake_out(req, 0, &out, sizeof(out));
+	return 0;
+}
+
+static int fuse_fake_do_unmake(struct fuse_fake_server *server, struct fuse_req *req,
+			       struct fuse_fake_node *dir)
+{
+	const char *name = fuse_fake_in(req, 1);
+	int err = fuse_fake_unmake(dir, name);
+
+	if (!err)
+		fuse_fake_untell(server, dir->nodeid, name,
+				 req->in.h.opcode == FUSE_RMDIR);
+	return err;
+}
+
+static int fuse_fake_do_rename(struct fuse_fake_server *server, struct fuse_req *req,
+			       struct fuse_fake_node *dir)
+{
+	const char *oldname = fuse_fake_in(req, 1);
+	const char *newname = fuse_fake_in(req, 2);
+	struct fuse_fake_node *newdir;
+	unsigned int flags = 0;
+	u64 nodeid;
+	int err;
+
+	if (req->in.h.opcode == FUSE_RENAME2) {
+		const struct fuse_rename2_in *in = fuse_fake_in(req, 0);
+
+		nodeid = in->newdir;
+		flags = in->flags;
+	} else {
+		const struct fuse_rename_in *in = fuse_fake_in(req, 0);
+
+		nodeid = in->newdir;
+	}
+	if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE))
+		return -EINVAL;
+	newdir = fuse_fake_node(server, nodeid);
+	if (!newdir)
+		return -ESTALE;
+
+	err = fuse_fake_move(dir, oldname, newdir, newname, flags);
+	if (!err)
+		fuse_fake_retell(server, dir, oldname, newdir, newname, flags);
+	return err;
+}
+
+static int fuse_fake_do_open(struct fuse_req *req)
+{
+	struct fuse_open_out out = {};
+
+	fuse_fake_out(req, 0, &out, sizeof(out));
+	return 0;
+}
+
+static int fuse_fake_do_readlink(struct fuse_req *req, struct fuse_fake_node *node)
+{
+	struct fuse_args_pages *ap = container_of(req->args, typeof(*ap), args);
+
+	if (!node->target)
+		return -EINVAL;
+	memcpy_to_folio(ap->folios[0], 0, node->target, strlen(node->target));
+	req->args->out_args[0].size = strlen(node->target);
+	return 0;
+}
+
+static int fuse_fake_do_readdir(struct fuse_fake_server *server, struct fuse_req *req,
+				struct fuse_fake_node *dir)
+{
+	struct fuse_args_pages *ap = container_of(req->args, typeof(*ap), args);
+	const struct fuse_read_in *in = fuse_fake_in(req, 0);
+	bool plus = req->in.h.opcode == FUSE_READDIRPLUS;
+	/* One page is enough for a test's directory; the rest comes next time. */
+	size_t room = min_t(size_t, in->size, PAGE_SIZE), used = 0;
+	struct fuse_fake_name *n;
+	void *buf;
+	u64 off = 0;
+
+	buf = kzalloc(PAGE_SIZE, GFP_KERNEL);
+	if (!buf)
+		return -ENOMEM;
+
+	list_for_each_entry(n, &dir->names, list) {
+		struct fuse_direntplus *dp = buf + used;
+		struct fuse_dirent *d = plus ? &dp->dirent : buf + used;
+		size_t len = strlen(n->name);
+		size_t reclen = FUSE_DIRENT_ALIGN((void *)d - (buf + used) +
+						  FUSE_NAME_OFFSET + len);
+
+		/* The offset of an entry is its place in the list. */
+		if (off++ < in->offset)
+			continue;
+		if (used + reclen > room)
+			break;
+		if (plus)
+			dp->entry_out = fuse_fake_entry(server, dir->nodeid, n->name, n->node);
+		d->ino = n->node->nodeid;
+		d->off = off;
+		d->namelen = len;
+		d->type = S_DT(n->node->mode);
+		memcpy(d->name, n->name, len);
+		used += reclen;
+	}
+	memcpy_to_folio(ap->folios[0], 0, buf, used);
+	req->args->out_args[0].size = used;
+	kfree(buf);
+	return 0;
+}
+
+static int fuse_fake_do_statfs(struct fuse_req *req)
+{
+	struct fuse_statfs_out out = {
+		.st.bsize	= PAGE_SIZE,
+		.st.frsize	= PAGE_SIZE,
+		.st.namelen	= NAME_MAX,
+	};
+
+	fuse_fake_out(req, 0, &out, sizeof(out));
+	return 0;
+}
+
+static void fuse_fake_do_forget(struct fuse_fake_server *server, u64 nodeid, u64 nlookup)
+{
+	struct fuse_fake_node *node = fuse_fake_node(server, nodeid);
+
+	if (!node || node->nlookup < nlookup) {
+		KUNIT_FAIL(server->test, "the kernel forgets %llu lookups of nodeid %llu, which has %llu",
+			   nlookup, nodeid, node ? node->nlookup : 0);
+		return;
+	}
+	node->nlookup -= nlookup;
+	fuse_fake_put_node(node);
+}
+
+static int fuse_fake_handle(struct fuse_fake_server *server, struct fuse_req *req)
+{
+	u32 opcode = req->in.h.opcode;
+	struct fuse_fake_node *node;
+
+	/* These are about the connection, not about a node. */
+	switch (opcode) {
+	case FUSE_INIT:
+		return fuse_fake_do_init(server, req);
+	case FUSE_DESTROY:
+		server->destroyed = true;
+		return 0;
+	}
+
+	node = fuse_fake_node(server, req->in.h.nodeid);
+	if (!node) {
+		KUNIT_FAIL(server->test, "opcode %u for nodeid %llu, which the kernel has forgotten",
+			   opcode, req->in.h.nodeid);
+		return -ESTALE;
+	}
+
+	switch (opcode) {
+	case FUSE_LOOKUP:
+		return fuse_fake_do_lookup(server, req, node);
+	case FUSE_GETATTR:
+	case FUSE_SETATTR:
+		return fuse_fake_do_attr(server, req, node);
+	case FUSE_CREATE:
+	case FUSE_MKNOD:
+	case FUSE_MKDIR:
+	case FUSE_SYMLINK:
+		return fuse_fake_do_make(server, req, node);
+	case FUSE_LINK:
+		return fuse_fake_do_link(server, req, node);
+	case FUSE_UNLINK:
+	case FUSE_RMDIR:
+		return fuse_fake_do_unmake(server, req, node);
+	case FUSE_RENAME:
+	case FUSE_RENAME2:
+		return fuse_fake_do_rename(server, req, node);
+	case FUSE_OPEN:
+	case FUSE_OPENDIR:
+		return fuse_fake_do_open(req);
+	case FUSE_READLINK:
+		return fuse_fake_do_readlink(req, node);
+	case FUSE_READDIR:
+	case FUSE_READDIRPLUS:
+		return fuse_fake_do_readdir(server, req, node);
+	case FUSE_STATFS:
+		return fuse_fake_do_statfs(req);
+	case FUSE_FORGET:
+		/* One that the kernel sends as a request, after a failed link. */
+		fuse_fake_do_forget(server, node->nodeid,
+				    ((const struct fuse_forget_in *)fuse_fake_in(req, 0))->nlookup);
+		return 0;
+	case FUSE_FLUSH:
+	case FUSE_RELEASE:
+	case FUSE_RELEASEDIR:
+		return 0;
+	}
+	KUNIT_FAIL(server->test, "the fake server does not know opcode %u", opcode);
+	return -ENOSYS;
+}
+
+/*
+ * The thread and its queue.
+ */
+
+static struct fuse_fake_hold *fuse_fake_find_hold(struct fuse_fake_server *server, u32 opcode)
+{
+	struct fuse_fake_hold *hold;
+
+	list_for_each_entry(hold, &server->holds, list)
+		if (!hold->req && hold->opcode == opcode)
+			return hold;
+	return NULL;
+}
+
+static bool fuse_fake_has_work(struct fuse_fake_server *server)
+{
+	guard(spinlock)(&server->lock);
+	return server->forgets || !list_empty(&server->queue);
+}
+
+/* The next piece of work: FORGETs, or a request that is not to be held. */
+static bool fuse_fake_next(struct fuse_fake_server *server,
+			   struct fuse_forget_link **forgets, struct fuse_req **req)
+{
+	struct fuse_fake_hold *hold;
+
+	*req = NULL;
+	guard(spinlock)(&server->lock);
+	*forgets = server->forgets;
+	server->forgets = NULL;
+	server->busy = true;
+	if (*forgets)
+		return true;
+
+	while ((*req = list_first_entry_or_null(&server->queue, struct fuse_req, list))) {
+		list_del_init(&(*req)->list);
+		hold = fuse_fake_find_hold(server, (*req)->in.h.opcode);
+		if (!hold)
+			return true;
+		hold->req = *req;
+		complete_all(&hold->reached);
+	}
+	server->busy = false;
+	return false;
+}
+
+static int fuse_fake_thread(void *arg)
+{
+	struct fuse_fake_server *server = arg;
+	struct fuse_forget_link *forgets, *link;
+	struct fuse_req *req;
+
+	while (!kthread_should_stop()) {
+		while (fuse_fake_next(server, &forgets, &req)) {
+			mutex_lock(&server->tree);
+			while ((link = forgets)) {
+				forgets = link->next;
+				fuse_fake_do_forget(server, link->forget_one.nodeid,
+						    link->forget_one.nlookup);
+				kfree(link);
+			}
+			if (req)
+				req->out.h.error = fuse_fake_handle(server, req);
+			mutex_unlock(&server->tree);
+			if (req)
+				fuse_request_end(req);
+			cond_resched();
+		}
+		wake_up_all(&server->waitq);
+		wait_event_idle(server->waitq,
+				fuse_fake_has_work(server) || kthread_should_stop());
+	}
+	return 0;
+}
+
+static void fuse_fake_send_req(struct fuse_iqueue *fiq, struct fuse_req *req)
+{
+	struct fuse_fake_server *server = fiq->priv;
+	u32 opcode = req->in.h.opcode;
+	struct fuse_fake_quiet *quiet;
+
+	fuse_request_assign_unique(fiq, req);
+	clear_bit(FR_PENDING, &req->flags);
+
+	/* INIT comes with a spinlock held, so it cannot be answered from here. */
+	spin_lock(&server->lock);
+	if (opcode < FUSE_FAKE_OPCODES)
+		server->requests[opcode]++;
+	list_for_each_entry(quiet, &server->quiet, list)
+		if (quiet->task == current && !quiet->requests++)
+			quiet->opcode = opcode;
+	list_add_tail(&req->list, &server->queue);
+	spin_unlock(&server->lock);
+	wake_up_all(&server->waitq);
+}
+
+static void fuse_fake_send_forget(struct fuse_iqueue *fiq, struct fuse_forget_link *link)
+{
+	struct fuse_fake_server *server = fiq->priv;
+
+	spin_lock(&server->lock);
+	link->next = server->forgets;
+	server->forgets = link;
+	server->requests[FUSE_FORGET]++;
+	spin_unlock(&server->lock);
+	wake_up_all(&server->waitq);
+}
+
+static void fuse_fake_send_interrupt(struct fuse_iqueue *fiq, struct fuse_req *req)
+{
+	/* A server may ignore an interrupt, and this one does. */
+}
+
+const struct fuse_iqueue_ops fuse_fake_iqueue_ops = {
+	.send_req	= fuse_fake_send_req,
+	.send_forget	= fuse_fake_send_forget,
+	.send_interrupt	= fuse_fake_send_interrupt,
+};
+
+static bool fuse_fake_idle(struct fuse_fake_server *server)
+{
+	guard(spinlock)(&server->lock);
+	return !server->busy && !server->forgets && list_empty(&server->queue);
+}
+
+void fuse_fake_settle(struct fuse_fake_server *server)
+{
+	if (!wait_event_timeout(server->waitq, fuse_fake_idle(server), KUNIT_THREAD_LIMIT))
+		KUNIT_FAIL(server->test, "the fake server is still busy after %d s",
+			   KUNIT_THREAD_LIMIT / HZ);
+}
+
+unsigned int fuse_fake_requests(struct fuse_fake_server *server, u32 opcode)
+{
+	guard(spinlock)(&server->lock);
+	return server->requests[opcode];
+}
+
+struct fuse_fake_hold *fuse_fake_hold(struct fuse_fake_server *server, u32 opcode)
+{
+	struct fuse_fake_hold *hold = kunit_kzalloc(server->test, sizeof(*hold), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(server->test, hold);
+	hold->server = server;
+	hold->opcode = opcode;
+	init_completion(&hold->reached);
+	guard(spinlock)(&server->lock);
+	list_add_tail(&hold->list, &server->holds);
+	return hold;
+}
+
+void fuse_fake_hold_wait(struct fuse_fake_hold *hold)
+{
+	if (!wait_for_completion_timeout(&hold->reached, KUNIT_THREAD_LIMIT))
+		KUNIT_FAIL_AND_ABORT(hold->server->test, "opcode %u did not come within %d s",
+				     hold->opcode, KUNIT_THREAD_LIMIT / HZ);
+}
+
+void fuse_fake_let_go(struct fuse_fake_server *server)
+{
+	struct fuse_fake_hold *hold, *next;
+
+	spin_lock(&server->lock);
+	list_for_each_entry_safe(hold, next, &server->holds, list) {
+		list_del(&hold->list);
+		if (hold->req)
+			list_add_tail(&hold->req->list, &server->queue);
+	}
+	spin_unlock(&server->lock);
+	wake_up_all(&server->waitq);
+}
+
+void fuse_fake_quiet_begin(struct fuse_fake_server *server, struct fuse_fake_quiet *quiet)
+{
+	*quiet = (struct fuse_fake_quiet) { .task = current };
+	guard(spinlock)(&server->lock);
+	list_add_tail(&quiet->list, &server->quiet);
+}
+
+void fuse_fake_quiet_end(struct fuse_fake_server *server, struct fuse_fake_quiet *quiet)
+{
+	guard(spinlock)(&server->lock);
+	list_del(&quiet->list);
+}
+
+struct fuse_fake_told *fuse_fake_told(struct fuse_fake_server *server, u64 parent,
+				      const char *name)
+{
+	guard(mutex)(&server->tree);
+	return fuse_fake_find_told(server, parent, name);
+}
+
+void fuse_fake_take_back(struct fuse_fake_server *server, u64 parent,
+			 const char *name, bool below)
+{
+	guard(mutex)(&server->tree);
+	fuse_fake_untell(server, parent, name, below);
+}
+
+u64 fuse_fake_known(struct fuse_fake_server *server, u64 *nlookup)
+{
+	struct fuse_fake_node *node;
+
+	guard(mutex)(&server->tree);
+	list_for_each_entry(node, &server->nodes, list) {
+		if (node->nodeid == FUSE_ROOT_ID || !node->nlookup)
+			continue;
+		*nlookup = node->nlookup;
+		return node->nodeid;
+	}
+	return 0;
+}
+
+/*
+ * Changes behind the kernel's back.
+ */
+
+/* The directory that @path is in; @last is set to what follows the last slash. */
+static struct fuse_fake_node *fuse_fake_dir(struct fuse_fake_server *server,
+					    const char *path, const char **last)
+{
+	struct fuse_fake_node *dir = fuse_fake_node(server, FUSE_ROOT_ID);
+	const char *slash;
+
+	for (; dir && (slash = strchr(path, '/')); path = slash + 1) {
+		char *name = kmemdup_nul(path, slash - path, GFP_KERNEL);
+		struct fuse_fake_name *n = name ? fuse_fake_name(dir, name) : NULL;
+
+		kfree(name);
+		dir = n ? n->node : NULL;
+	}
+	*last = path;
+	return dir;
+}
+
+u64 fuse_fake_add(struct fuse_fake_server *server, const char *path, umode_t mode)
+{
+	struct fuse_fake_node *dir, *node;
+	int err = -ENOENT;
+	const char *name;
+	u64 nodeid = 0;
+
+	scoped_guard(mutex, &server->tree) {
+		dir = fuse_fake_dir(server, path, &name);
+		if (dir)
+			err = fuse_fake_make(server, dir, name, mode, &node);
+		if (!err)
+			nodeid = node->nodeid;
+	}
+	KUNIT_ASSERT_EQ_MSG(server->test, err, 0, "the server cannot add %s", path);
+	return nodeid;
+}
+
+void fuse_fake_link(struct fuse_fake_server *server, const char *old, const char *new)
+{
+	struct fuse_fake_node *olddir, *newdir;
+	const char *oldname, *newname;
+	struct fuse_fake_name *n;
+	int err = -ENOENT;
+
+	scoped_guard(mutex, &server->tree) {
+		olddir = fuse_fake_dir(server, old, &oldname);
+		newdir = fuse_fake_dir(server, new, &newname);
+		n = olddir ? fuse_fake_name(olddir, oldname) : NULL;
+		if (n && newdir)
+			err = fuse_fake_name(newdir, newname) ? -EEXIST :
+			      fuse_fake_add_name(newdir, newname, n->node);
+	}
+	KUNIT_ASSERT_EQ_MSG(server->test, err, 0, "the server cannot link %s to %s", old, new);
+}
+
+void fuse_fake_remove(struct fuse_fake_server *server, const char *path)
+{
+	struct fuse_fake_node *dir;
+	int err = -ENOENT;
+	const char *name;
+
+	scoped_guard(mutex, &server->tree) {
+		dir = fuse_fake_dir(server, path, &name);
+		if (dir)
+			err = fuse_fake_unmake(dir, name);
+	}
+	KUNIT_ASSERT_EQ_MSG(server->test, err, 0, "the server cannot remove %s", path);
+}
+
+void fuse_fake_rename(struct fuse_fake_server *server, const char *old, const char *new)
+{
+	struct fuse_fake_node *olddir, *newdir;
+	const char *oldname, *newname;
+	int err = -ENOENT;
+
+	scoped_guard(mutex, &server->tree) {
+		olddir = fuse_fake_dir(server, old, &oldname);
+		newdir = fuse_fake_dir(server, new, &newname);
+		if (olddir && newdir)
+			err = fuse_fake_move(olddir, oldname, newdir, newname, 0);
+	}
+	KUNIT_ASSERT_EQ_MSG(server->test, err, 0, "the server cannot rename %s to %s", old, new);
+}
+
+static void fuse_fake_server_stop(void *arg)
+{
+	struct fuse_fake_server *server = arg;
+	struct fuse_fake_node *node, *next_node;
+	struct fuse_fake_told *told, *next_told;
+	struct fuse_fake_name *n, *next_name;
+
+	kthread_stop(server->thread);
+	list_for_each_entry_safe(node, next_node, &server->nodes, list) {
+		list_for_each_entry_safe(n, next_name, &node->names, list)
+			kfree(n);
+		fuse_fake_free_node(node);
+	}
+	list_for_each_entry_safe(told, next_told, &server->told, list)
+		kfree(told);
+	kfree(server);
+}
+
+void fuse_fake_server_leak(struct fuse_fake_server *server)
+{
+	kunit_remove_action(server->test, fuse_fake_server_stop, server);
+}
+
+struct fuse_fake_server *fuse_fake_server_start(struct kunit *test)
+{
+	struct fuse_fake_server *server = kzalloc_obj(*server);
+
+	KUNIT_ASSERT_NOT_NULL(test, server);
+	server->test = test;
+	server->entry_valid = FUSE_FAKE_VALID;
+	server->negative_valid = FUSE_FAKE_VALID;
+	server->attr_valid = FUSE_FAKE_VALID;
+	init_waitqueue_head(&server->waitq);
+	spin_lock_init(&server->lock);
+	INIT_LIST_HEAD(&server->queue);
+	INIT_LIST_HEAD(&server->holds);
+	INIT_LIST_HEAD(&server->quiet);
+	mutex_init(&server->tree);
+	INIT_LIST_HEAD(&server->nodes);
+	INIT_LIST_HEAD(&server->told);
+
+	server->thread = kthread_run(fuse_fake_thread, server, "fuse_fake");
+	if (IS_ERR(server->thread)) {
+		kfree(server);
+		KUNIT_FAIL_AND_ABORT(test, "the fake server did not start");
+	}
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, fuse_fake_server_stop, server));
+
+	/* The first node gets FUSE_ROOT_ID; nobody takes its name away. */
+	scoped_guard(mutex, &server->tree) {
+		struct fuse_fake_node *root = fuse_fake_new_node(server, S_IFDIR | 0755);
+
+		if (root) {
+			root->nlink = 1;
+			/* The kernel knows it without a lookup. */
+			root->nlookup = 1;
+		}
+	}
+	KUNIT_ASSERT_EQ(test, server->last_nodeid, FUSE_ROOT_ID);
+	return server;
+}

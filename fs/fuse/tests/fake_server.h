@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A FUSE server inside the kernel, for tests
+ *
+ * It stands where a daemon behind /dev/fuse stands: requests reach it through
+ * struct fuse_iqueue_ops, as they reach virtiofs, and a thread of its own
+ * answers them from a small namespace. A test changes that namespace behind the
+ * kernel's back, counts what the kernel asks, and stops the server in front of
+ * a request to hold the caller in the middle of a system call.
+ *
+ * Paths are relative to the root and have no leading slash: "dir/file".
+ */
+
+#ifndef _FS_FUSE_TESTS_FAKE_SERVER_H
+#define _FS_FUSE_TESTS_FAKE_SERVER_H
+
+#include <linux/completion.h>
+#include <linux/fuse.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+
+struct fuse_forget_link;
+struct fuse_iqueue_ops;
+struct fuse_req;
+struct kunit;
+struct task_struct;
+
+/* One past the highest opcode that is counted. */
+#define FUSE_FAKE_OPCODES	64
+
+/**
+ * struct fuse_fake_server - The server
+ * @test: the test that a request which makes no sense fails
+ * @entry_valid: seconds for which the kernel may cache a name that exists
+ * @negative_valid: seconds for which it may cache that a name does not exist;
+ *	0 answers -ENOENT, which is not cached
+ * @attr_valid: seconds for which it may cache attributes
+ * @thread: answers the requests
+ * @waitq: where @thread waits for work, and others for it to have none
+ * @lock: protects the members from @queue to @requests
+ * @queue: requests that wait for an answer
+ * @forgets: FORGETs that have not been counted yet
+ * @busy: @thread is at work
+ * @holds: requests to stop in front of
+ * @quiet: tasks that must not send a request
+ * @requests: how often each opcode has been sent
+ * @tree: protects the members from @nodes on
+ * @nodes: every node that has a name or is known to the kernel
+ * @last_nodeid: the highest nodeid in use
+ * @told: what the kernel has been told about names, see struct fuse_fake_told
+ * @seq: counts the answers that told something about a name
+ * @destroyed: the kernel has said good-bye with DESTROY
+ */
+struct fuse_fake_server {
+	struct kunit *test;
+	unsigned int entry_valid;
+	unsigned int negative_valid;
+	unsigned int attr_valid;
+
+	struct task_struct *thread;
+	wait_queue_head_t waitq;
+
+	spinlock_t lock;
+	struct list_head queue;
+	struct fuse_forget_link *forgets;
+	bool busy;
+	struct list_head holds;
+	struct list_head quiet;
+	unsigned int requests[FUSE_FAKE_OPCODES];
+
+	struct mutex tree;
+	struct list_head nodes;
+	u64 last_nodeid;
+	struct list_head told;
+	u64 seq;
+	bool destroyed;
+};
+
+/**
+ * struct fuse_fake_told - What the kernel knows about one name
+ * @list: entry in the server's list
+ * @parent: nodeid of the directory
+ * @nodeid: what the name led to when it was last told, 0 for nothing
+ * @seq: when that was, as a value of the server's counter
+ * @cached: the kernel may answer for this name without asking, as nothing that
+ *	the server has seen since took the answer back
+ * @name: the name
+ */
+struct fuse_fake_told {
+	struct list_head list;
+	u64 parent;
+	u64 nodeid;
+	u64 seq;
+	bool cached;
+	char name[];
+};
+
+/**
+ * struct fuse_fake_hold - A request that the server stops in front of
+ * @list: entry in the server's list
+ * @server: the server
+ * @opcode: the opcode to stop in front of
+ * @reached: the request is there
+ * @req: the request
+ */
+struct fuse_fake_hold {
+	struct list_head list;
+	struct fuse_fake_server *server;
+	u32 opcode;
+	struct completion reached;
+	struct fuse_req *req;
+};
+
+/**
+ * struct fuse_fake_quiet - A stretch of code that must not send a request
+ * @list: entry in the server's list
+ * @task: the task that runs the code
+ * @requests: how many requests it has sent all the same
+ * @opcode: the opcode of the first of them
+ */
+struct fuse_fake_quiet {
+	struct list_head list;
+	struct task_struct *task;
+	unsigned int requests;
+	u32 opcode;
+};
+
+extern const struct fuse_iqueue_ops fuse_fake_iqueue_ops;
+
+/**
+ * fuse_fake_server_start() - Start a server with an empty root directory
+ * @test: The test context object; the server ends with it.
+ *
+ * Return: the server; a failure aborts the test.
+ */
+struct fuse_fake_server *fuse_fake_server_start(struct kunit *test);
+
+/**
+ * fuse_fake_server_leak() - Leave the server running for good
+ * @server: The server.
+ *
+ * For a mount that cannot be taken down, see kunit_kern_mount_leak(): what is
+ * left of it goes on being served.
+ */
+void fuse_fake_server_leak(struct fuse_fake_server *server);
+
+/**
+ * fuse_fake_settle() - Wait until the server has nothing to do
+ * @server: The server.
+ *
+ * Waits until every request is answered and every FORGET is counted. A request
+ * that is held does not count. The test fails when that takes too long.
+ */
+void fuse_fake_settle(struct fuse_fake_server *server);
+
+/**
+ * fuse_fake_requests() - How often the kernel has sent an opcode
+ * @server: The server.
+ * @opcode: The opcode.
+ *
+ * Return: the number of requests since the server was started.
+ */
+unsigned int fuse_fake_requests(struct fuse_fake_server *server, u32 opcode);
+
+/**
+ * fuse_fake_add() - Make a name behind the kernel's back
+ * @server: The server.
+ * @path: The new name.
+ * @mode: Type and permissions of the new node.
+ *
+ * Return: the nodeid of the new node; a failure aborts the test, as in all
+ * functions that change the namespace.
+ */
+u64 fuse_fake_add(struct fuse_fake_server *server, const char *path, umode_t mode);
+
+/**
+ * fuse_fake_link() - Make another name for a node behind the kernel's back
+ * @server: The server.
+ * @old: A name of the node.
+ * @new: Its new name.
+ */
+void fuse_fake_link(struct fuse_fake_server *server, const char *old, const char *new);
+
+/**
+ * fuse_fake_remove() - Take a name away behind the kernel's back
+ * @server: The server.
+ * @path: The name. A directory has to be empty.
+ */
+void fuse_fake_remove(struct fuse_fake_server *server, const char *path);
+
+/**
+ * fuse_fake_rename() - Rename behind the kernel's back
+ * @server: The server.
+ * @old: The old name.
+ * @new: The new name; what it led to before is removed.
+ */
+void fuse_fake_rename(struct fuse_fake_server *server, const char *old, const char *new);
+
+/**
+ * fuse_fake_hold() - Stop in front of a request
+ * @server: The server.
+ * @opcode: The opcode to stop in front of.
+ *
+ * The next request with that opcode is not answered until it is let go; the
+ * others are. Only one request is stopped.
+ *
+ * Return: the hold, which ends with the test.
+ */
+struct fuse_fake_hold *fuse_fake_hold(struct fuse_fake_server *server, u32 opcode);
+
+/**
+ * fuse_fake_hold_wait() - Wait until the request is there
+ * @hold: The hold.
+ *
+ * The test is aborted when no such request comes.
+ */
+void fuse_fake_hold_wait(struct fuse_fake_hold *hold);
+
+/**
+ * fuse_fake_let_go() - Answer the requests that are held
+ * @server: The server.
+ *
+ * Ends all holds, also those whose request has not come yet.
+ */
+void fuse_fake_let_go(struct fuse_fake_server *server);
+
+/**
+ * fuse_fake_quiet_begin() - From here on, the current task must not send requests
+ * @server: The server.
+ * @quiet: Where to note those that it does send. FORGETs do not count: nobody
+ *	waits for them.
+ */
+void fuse_fake_quiet_begin(struct fuse_fake_server *server, struct fuse_fake_quiet *quiet);
+
+/**
+ * fuse_fake_quiet_end() - From here on, it may
+ * @server: The server.
+ * @quiet: What fuse_fake_quiet_begin() was called with.
+ */
+void fuse_fake_quiet_end(struct fuse_fake_server *server, struct fuse_fake_quiet *quiet);
+
+/**
+ * fuse_fake_told() - What the kernel has been told about a name
+ * @server: The server.
+ * @parent: Nodeid of the directory.
+ * @name: The name.
+ *
+ * Return: what it was told last, or NULL if the name never came up. The result
+ * is stable while no request is on its way.
+ */
+struct fuse_fake_told *fuse_fake_told(struct fuse_fake_server *server, u64 parent,
+				      const char *name);
+
+/**
+ * fuse_fake_take_back() - The server has notified the kernel that a name is stale
+ * @server: The server.
+ * @parent: Nodeid of the directory.
+ * @name: The name.
+ * @below: What lies below the name is stale too.
+ */
+void fuse_fake_take_back(struct fuse_fake_server *server, u64 parent,
+			 const char *name, bool below);
+
+/**
+ * fuse_fake_known() - A node that the kernel still holds
+ * @server: The server.
+ * @nlookup: Where to put how many lookups the kernel has not forgotten.
+ *
+ * The root does not count: it is forgotten on unmount only.
+ *
+ * Return: the nodeid of one such node, or 0 if there is none.
+ */
+u64 fuse_fake_known(struct fuse_fake_server *server, u64 *nlookup);
+
+#endif /* _FS_FUSE_TESTS_FAKE_SERVER_H */

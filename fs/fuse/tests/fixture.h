@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A mounted FUSE file system with a fake server behind it
+ *
+ * A test fills the kernel's cache through system calls (fuse_fx_stat() and
+ * friends), notifies the kernel as a server would (fuse_fx_inval() and friends)
+ * and looks again. After every test the fixture checks what has to hold
+ * whatever the test did:
+ *
+ *   fresh:         a name that was notified is not answered from what was cached
+ *                  when the call started
+ *   no collateral: every other name is still answered from the cache
+ *   quiet:         no notification sent a request to the server
+ *   balanced:      locks are free, references are back, the mount can go
+ *
+ * Paths are relative to the root of the mount: "dir/file".
+ */
+
+#ifndef _FS_FUSE_TESTS_FIXTURE_H
+#define _FS_FUSE_TESTS_FIXTURE_H
+
+#include <linux/list.h>
+#include <linux/types.h>
+
+#include "fake_server.h"
+
+struct dentry;
+struct inode;
+struct kunit;
+struct kunit_thread;
+struct vfsmount;
+
+/**
+ * struct fuse_fixture - What a test works with
+ * @test: the test
+ * @server: the fake server
+ * @mnt: the mount, which is part of no namespace
+ * @root_refs: references to the root dentry apart from its children's, when the
+ *	file system was just mounted
+ * @lock: protects @calls
+ * @calls: the notifications so far
+ * @held: dentries that the test holds
+ * @threads: threads that the test has started
+ */
+struct fuse_fixture {
+	struct kunit *test;
+	struct fuse_fake_server *server;
+	struct vfsmount *mnt;
+	unsigned int root_refs;
+
+	spinlock_t lock;
+	struct list_head calls;
+	struct list_head held;
+	struct list_head threads;
+};
+
+/**
+ * fuse_fx_init() - Set up a fixture: the init function of a suite
+ * @test: The test context object, whose priv becomes the fixture.
+ *
+ * Return: 0 or a negative error.
+ */
+int fuse_fx_init(struct kunit *test);
+
+/**
+ * fuse_fx_exit() - Check the properties and let go of everything: the exit
+ * function of a suite
+ * @test: The test context object.
+ */
+void fuse_fx_exit(struct kunit *test);
+
+/**
+ * fuse_fx_stat() - stat()
+ * @fx: The fixture.
+ * @path: The path.
+ *
+ * Return: 0 or a negative error.
+ */
+int fuse_fx_stat(struct fuse_fixture *fx, const char *path);
+
+/**
+ * fuse_fx_stat_asks() - stat() and see whether the server was asked for the name
+ * @fx: The fixture.
+ * @path: The path.
+ * @asked: Where to put how often the server had to look up a name on the way.
+ *
+ * Return: 0 or a negative error.
+ */
+int fuse_fx_stat_asks(struct fuse_fixture *fx, const char *path, unsigned int *asked);
+
+/**
+ * fuse_fx_hold() - Look up a path and hold the dentry until the test ends
+ * @fx: The fixture.
+ * @path: The path of something that exists; a failure aborts the test.
+ *
+ * Return: the dentry.
+ */
+struct dentry *fuse_fx_hold(struct fuse_fixture *fx, const char *path);
+
+/**
+ * fuse_fx_hold_cached() - Hold what the dcache has for a name
+ * @fx: The fixture.
+ * @dir: The directory, which may be a removed one.
+ * @name: The name in it, which may be negative.
+ *
+ * Asks neither the file system nor the server.
+ *
+ * Return: the dentry, or NULL if the name is not cached.
+ */
+struct dentry *fuse_fx_hold_cached(struct fuse_fixture *fx, struct dentry *dir,
+				   const char *name);
+
+/**
+ * fuse_fx_cached() - Is there a hashed dentry for a name?
+ * @fx: The fixture.
+ * @dir: The directory.
+ * @name: The name in it.
+ *
+ * Nothing but the dcache shows the difference between a name that was dropped
+ * and one that has only expired.
+ *
+ * Return: true if there is one, positive or negative, expired or not.
+ */
+bool fuse_fx_cached(struct fuse_fixture *fx, struct dentry *dir, const char *name);
+
+/**
+ * fuse_fx_mkdir() - mkdir()
+ * @fx: The fixture.
+ * @path: The path.
+ *
+ * Return: 0 or a negative error.
+ */
+int fuse_fx_mkdir(struct fuse_fixture *fx, const char *path);
+
+/**
+ * fuse_fx_rmdir() - rmdir()
+ * @fx: The fixture.
+ * @path: The path.
+ *
+ * Return: 0 or a negative error.
+ */
+int fuse_fx_rmdir(struct fuse_fixture *fx, const char *path);
+
+/**
+ * fuse_fx_unlink() - unlink()
+ * @fx: The fixture.
+ * @path: The path.
+ *
+ * Return: 0 or a negative error.
+ */
+int fuse_fx_unlink(struct fuse_fixture *fx, const char *path);
+
+/**
+ * fuse_fx_rename() - renameat2()
+ * @fx: The fixture.
+ * @old: The old path.
+ * @new: The new path.
+ * @flags: RENAME_* flags.
+ *
+ * Return: 0 or a negative error.
+ */
+int fuse_fx_rename(struct fuse_fixture *fx, const char *old, const char *new,
+		   unsigned int flags);
+
+/**
+ * fuse_fx_notify() - Call fuse_reverse_inval_entry() as fuse_notify() does
+ * @fx: The fixture.
+ * @parent: Nodeid of the directory.
+ * @child: Nodeid of the entry for a delete, 0 for an invalidation.
+ * @name: The name.
+ * @flags: 0 or %FUSE_EXPIRE_ONLY.
+ *
+ * Return: what the call returned.
+ */
+int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *name,
+		   u32 flags);
+
+/* FUSE_NOTIFY_INVAL_ENTRY */
+static inline int fuse_fx_inval(struct fuse_fixture *fx, u64 parent, const char *name)
+{
+	return fuse_fx_notify(fx, parent, 0, name, 0);
+}
+
+/* FUSE_NOTIFY_INVAL_ENTRY that leaves the dentry in place */
+static inline int fuse_fx_expire(struct fuse_fixture *fx, u64 parent, const char *name)
+{
+	return fuse_fx_notify(fx, parent, 0, name, FUSE_EXPIRE_ONLY);
+}
+
+/* FUSE_NOTIFY_DELETE */
+static inline int fuse_fx_delete(struct fuse_fixture *fx, u64 parent, u64 child,
+				 const char *name)
+{
+	return fuse_fx_notify(fx, parent, child, name, 0);
+}
+
+/**
+ * fuse_fx_run() - Run something in a thread, while the test goes on
+ * @fx: The fixture.
+ * @fn: What to run.
+ * @data: Its argument.
+ *
+ * Return: the thread, for the kunit_thread functions.
+ */
+struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*fn)(void *data), void *data);
+
+/**
+ * struct fuse_fx_op - A system call or notification for a thread to make
+ * @fx: the fixture
+ * @path: first path, or the name of a notification
+ * @path2: second path
+ * @parent: nodeid of the directory of a notification
+ */
+struct fuse_fx_op {
+	struct fuse_fixture *fx;
+	const char *path;
+	const char *path2;
+	u64 parent;
+};
+
+/* Functions for fuse_fx_run(), with a struct fuse_fx_op as the argument */
+int fuse_fx_do_mkdir(void *op);
+int fuse_fx_do_rename(void *op);
+int fuse_fx_do_unlink(void *op);
+int fuse_fx_do_inval(void *op);
+
+#endif /* _FS_FUSE_TESTS_FIXTURE_H */

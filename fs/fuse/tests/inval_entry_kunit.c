@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of fuse_reverse_inval_entry(): a server tells the kernel that a
+ * name it may have cached is stale.
+ *
+ * Each test fills the cache through system calls, notifies, and looks again.
+ * The fixture checks after every test that the notified name is fresh, that no
+ * other name suffered, that no notification sent a request, and that all locks
+ * and references are back.
+ */
+
+#include <linux/dcache.h>
+#include <linux/fs.h>
+
+#include <kunit/test.h>
+#include <kunit/thread.h>
+
+#include "fixture.h"
+
+/*
+ * The bug report of 2026-05-30: a lookup of "config" finds nothing and that is
+ * cached for long; the server makes "config" visible and says so; stat() has to
+ * find it.
+ */
+static void negative(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), -ENOENT);
+	fuse_fake_add(fx->server, "config", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), -ENOENT);
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "config"), 0);
+	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "config"));
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), 0);
+}
+
+/* A delete of a name that is cached as absent is no more than an inval. */
+static void negative_delete(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	u64 config;
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), -ENOENT);
+	config = fuse_fake_add(fx->server, "config", S_IFREG | 0644);
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_delete(fx, FUSE_ROOT_ID, config, "config"), 0);
+	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "config"));
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), 0);
+}
+
+/* Expired, the negative dentry stays where it is but is not believed. */
+static void negative_expire(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), -ENOENT);
+	fuse_fake_add(fx->server, "config", S_IFREG | 0644);
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "config"), 0);
+	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "config"));
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), 0);
+}
+
+static void positive(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+
+	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
+	fuse_fake_add(fx->server, "other", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "other"), 0);
+	fuse_fake_remove(fx->server, "file");
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), 0);
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "file"), 0);
+	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "file"));
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), -ENOENT);
+}
+
+/* Expired, a dentry that the server confirms stays the same dentry. */
+static void positive_expire(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct dentry *file;
+	unsigned int asked;
+
+	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
+	file = fuse_fx_hold(fx, "file");
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "file"), 0);
+	KUNIT_EXPECT_FALSE(test, d_unhashed(file));
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "file", &asked), 0);
+	KUNIT_EXPECT_EQ(test, asked, 1);
+	KUNIT_EXPECT_PTR_EQ(test, fuse_fx_hold(fx, "file"), file);
+}
+
+static void positive_delete(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct dentry *file;
+	u64 nodeid;
+
+	nodeid = fuse_fake_add(fx->server, "file", S_IFREG | 0644);
+	file = fuse_fx_hold(fx, "file");
+	fuse_fake_remove(fx->server, "file");
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_delete(fx, FUSE_ROOT_ID, nodeid, "file"), 0);
+	KUNIT_EXPECT_EQ(test, d_inode(file)->i_nlink, 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), -ENOENT);
+}
+
+/* The server deleted another node of that name: nothing dies, but the name is stale. */
+static void positive_delete_other(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct dentry *file;
+	u64 nodeid;
+
+	nodeid = fuse_fake_add(fx->server, "file", S_IFREG | 0644);
+	file = fuse_fx_hold(fx, "file");
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_delete(fx, FUSE_ROOT_ID, nodeid + 1, "file"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, d_inode(file)->i_nlink, 1);
+	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "file"));
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), 0);
+}
+
+/* A directory takes along what is cached below it. */
+static void directory(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	unsigned int asked;
+
+	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "dir"), 0);
+	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "dir"));
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "dir/file", &asked), 0);
+	KUNIT_EXPECT_EQ(test, asked, 2);
+}
+
+static void directory_delete(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct dentry *dir;
+	u64 nodeid;
+
+	nodeid = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	dir = fuse_fx_hold(fx, "dir");
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
+	fuse_fake_remove(fx->server, "dir");
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_delete(fx, FUSE_ROOT_ID, nodeid, "dir"), 0);
+	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(dir)));
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir"), -ENOENT);
+}
+
+/* A child that is in use keeps its directory alive, but not the name of it. */
+static void directory_delete_busy(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct dentry *dir;
+	u64 nodeid;
+
+	nodeid = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	dir = fuse_fx_hold(fx, "dir");
+	fuse_fx_hold(fx, "dir/file");
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_delete(fx, FUSE_ROOT_ID, nodeid, "dir"), -ENOTEMPTY);
+	KUNIT_EXPECT_FALSE(test, IS_DEADDIR(d_inode(dir)));
+}
+
+/* A rename that the kernel made: the entry is known by its new name only. */
+static void renamed(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+
+	fuse_fake_add(fx->server, "old", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_rename(fx, "old", "new", 0), 0);
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "old"), -ENOENT);
+	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "new"));
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "new"), 0);
+	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "new"));
+}
+
+/* A rename behind the kernel's back: both names are stale, and both are told. */
+static void renamed_by_server(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+
+	fuse_fake_add(fx->server, "old", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "old"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "new"), -ENOENT);
+	fuse_fake_rename(fx->server, "old", "new");
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "old"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "new"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "old"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "new"), 0);
+}
+
+/* A hard link is a name like any other: its siblings stay. */
+static void hard_link(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+
+	fuse_fake_add(fx->server, "one", S_IFREG | 0644);
+	fuse_fake_link(fx->server, "one", "two");
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "one"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "two"), 0);
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "one"), 0);
+	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "one"));
+	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "two"));
+}
+
+/* The directory was renamed: it is known by its nodeid, so that is no matter. */
+static void parent_renamed(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	u64 dir;
+
+	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/config"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, fuse_fx_rename(fx, "dir", "moved", 0), 0);
+	fuse_fake_add(fx->server, "moved/config", S_IFREG | 0644);
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "config"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "moved/config"), 0);
+}
+
+/*
+ * The directory was removed but is still in use, and so is a name in it that
+ * was cached as absent. Such a directory has no names to invalidate.
+ */
+static void parent_deleted(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct dentry *dir;
+	u64 nodeid;
+
+	nodeid = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	dir = fuse_fx_hold(fx, "dir");
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
+	KUNIT_ASSERT_NOT_NULL(test, fuse_fx_hold_cached(fx, dir, "none"));
+	KUNIT_EXPECT_EQ(test, fuse_fx_rmdir(fx, "dir"), 0);
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, nodeid, "none"), -ENOENT);
+	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, dir, "none"));
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, nodeid, "never"), -ENOENT);
+}
+
+static void parent_unknown(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	u64 dir;
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, 4711, "file"), -ENOENT);
+
+	/* The server has it, but the kernel has never heard of it. */
+	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "file"), -ENOENT);
+}
+
+static void parent_not_a_directory(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	u64 file;
+
+	file = fuse_fake_add(fx->server, "file", S_IFREG | 0644);
+	fuse_fx_hold(fx, "file");
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, file, "name"), -ENOTDIR);
+}
+
+static void not_cached(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+
+	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "file"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, ""), -ENOENT);
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "."), -ENOENT);
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, ".."), -ENOENT);
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "a/b"), -ENOENT);
+}
+
+/*
+ * A server that notifies from inside a request must not wait for the lock which
+ * the request itself holds, see libfuse issue 341. Here the request is a mkdir()
+ * in the same directory, and the name that is notified is not cached.
+ */
+static void not_cached_parent_locked(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op mkdir = { .fx = fx, .path = "dir/new" };
+	struct fuse_fx_op inval = { .fx = fx, .path = "absent" };
+	struct kunit_thread *server, *caller;
+	struct fuse_fake_hold *hold;
+	struct dentry *dir;
+	int err;
+
+	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	dir = fuse_fx_hold(fx, "dir");
+
+	hold = fuse_fake_hold(fx->server, FUSE_MKDIR);
+	caller = fuse_fx_run(fx, fuse_fx_do_mkdir, &mkdir);
+	fuse_fake_hold_wait(hold);
+
+	server = fuse_fx_run(fx, fuse_fx_do_inval, &inval);
+	KUNIT_EXPECT_FALSE_MSG(test,
+			       kunit_thread_sleeps_on_rwsem(server, &d_inode(dir)->i_rwsem),
+			       "the notification waits for the parent's lock");
+
+	fuse_fake_let_go(fx->server);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(server, &err));
+	KUNIT_EXPECT_EQ(test, err, -ENOENT);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, &err));
+	KUNIT_EXPECT_EQ(test, err, 0);
+}
+
+/*
+ * Notify for inval->path while another thread is in the middle of a system call
+ * in the same directory: the notification has found its entry and waits for the
+ * directory's lock, the system call completes, the notification goes on.
+ */
+static int lose_race(struct kunit *test, u32 opcode, int (*syscall)(void *),
+		     struct fuse_fx_op *op, struct fuse_fx_op *inval, struct dentry *dir)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct kunit_thread *server, *caller;
+	struct fuse_fake_hold *hold;
+	int err;
+
+	hold = fuse_fake_hold(fx->server, opcode);
+	caller = fuse_fx_run(fx, syscall, op);
+	fuse_fake_hold_wait(hold);
+	server = fuse_fx_run(fx, fuse_fx_do_inval, inval);
+	KUNIT_ASSERT_TRUE(test, kunit_thread_sleeps_on_rwsem(server, &d_inode(dir)->i_rwsem));
+
+	fuse_fake_let_go(fx->server);
+	KUNIT_ASSERT_TRUE(test, kunit_thread_join(caller, &err));
+	KUNIT_EXPECT_EQ(test, err, 0);
+	KUNIT_ASSERT_TRUE(test, kunit_thread_join(server, &err));
+	return err;
+}
+
+/* The entry gets another name in the window: that one is not what was meant. */
+static void race_rename(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op rename = { .fx = fx, .path = "dir/old", .path2 = "dir/new" };
+	struct fuse_fx_op inval = { .fx = fx, .path = "old" };
+	struct dentry *dir;
+
+	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/old", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/old"), 0);
+	dir = fuse_fx_hold(fx, "dir");
+
+	KUNIT_EXPECT_EQ(test, lose_race(test, FUSE_RENAME, fuse_fx_do_rename, &rename,
+					&inval, dir), -ENOENT);
+	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, dir, "new"));
+}
+
+/* The entry moves out of the directory in the window. */
+static void race_move_out(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op rename = { .fx = fx, .path = "dir/old", .path2 = "new" };
+	struct fuse_fx_op inval = { .fx = fx, .path = "old" };
+	struct dentry *dir;
+
+	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/old", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/old"), 0);
+	dir = fuse_fx_hold(fx, "dir");
+
+	KUNIT_EXPECT_EQ(test, lose_race(test, FUSE_RENAME, fuse_fx_do_rename, &rename,
+					&inval, dir), -ENOENT);
+	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "new"));
+}
+
+/* The entry is unlinked in the window. */
+static void race_unlink(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op unlink = { .fx = fx, .path = "dir/file" };
+	struct fuse_fx_op inval = { .fx = fx, .path = "file" };
+	struct dentry *dir;
+
+	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	dir = fuse_fx_hold(fx, "dir");
+
+	KUNIT_EXPECT_EQ(test, lose_race(test, FUSE_UNLINK, fuse_fx_do_unlink, &unlink,
+					&inval, dir), -ENOENT);
+}
+
+/* The name comes into being in the window: it was negative and is not any more. */
+static void race_create(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op mkdir = { .fx = fx, .path = "dir/new" };
+	struct fuse_fx_op inval = { .fx = fx, .path = "new" };
+	struct dentry *dir;
+
+	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/new"), -ENOENT);
+	dir = fuse_fx_hold(fx, "dir");
+
+	KUNIT_EXPECT_EQ(test, lose_race(test, FUSE_MKDIR, fuse_fx_do_mkdir, &mkdir,
+					&inval, dir), 0);
+	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "new"));
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/new"), 0);
+}
+
+static struct kunit_case fuse_inval_entry_cases[] = {
+	KUNIT_CASE(negative),
+	KUNIT_CASE(negative_delete),
+	KUNIT_CASE(negative_expire),
+	KUNIT_CASE(positive),
+	KUNIT_CASE(positive_delete),
+	KUNIT_CASE(positive_delete_other),
+	KUNIT_CASE(positive_expire),
+	KUNIT_CASE(directory),
+	KUNIT_CASE(directory_delete),
+	KUNIT_CASE(directory_delete_busy),
+	KUNIT_CASE(renamed),
+	KUNIT_CASE(renamed_by_server),
+	KUNIT_CASE(hard_link),
+	KUNIT_CASE(parent_renamed),
+	KUNIT_CASE(parent_deleted),
+	KUNIT_CASE(parent_unknown),
+	KUNIT_CASE(parent_not_a_directory),
+	KUNIT_CASE(not_cached),
+	KUNIT_CASE(not_cached_parent_locked),
+	KUNIT_CASE(race_rename),
+	KUNIT_CASE(race_move_out),
+	KUNIT_CASE(race_unlink),
+	KUNIT_CASE(race_create),
+	{}
+};
+
+static struct kunit_suite fuse_inval_entry_suite = {
+	.name		= "fuse_inval_entry",
+	.init		= fuse_fx_init,
+	.exit		= fuse_fx_exit,
+	.test_cases	= fuse_inval_entry_cases,
+};
+kunit_test_suite(fuse_inval_entry_suite);
+
+MODULE_DESCRIPTION("KUnit tests of FUSE's reverse invalidation");
+MODULE_IMPORT_NS("EXPORTED_FOR_KUNIT_TESTING");
+MODULE_LICENSE("GPL");
