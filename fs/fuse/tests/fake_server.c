@@ -51,6 +51,23 @@ struct fuse_fake_name {
 };
 
 /*
+ * The first complaint is the one that leads to the mistake. The fixture fails
+ * the test: a server thread cannot tell which test a late request is due to.
+ * Called with server->tree held.
+ */
+static __printf(2, 3) void fuse_fake_complain(struct fuse_fake_server *server,
+					      const char *fmt, ...)
+{
+	va_list args;
+
+	if (server->complaint[0])
+		return;
+	va_start(args, fmt);
+	vsnprintf(server->complaint, sizeof(server->complaint), fmt, args);
+	va_end(args);
+}
+
+/*
  * The namespace. All of it is called with server->tree held.
  */
 
@@ -220,7 +237,7 @@ static void fuse_fake_tell(struct fuse_fake_server *server, u64 parent, const ch
 	if (!told) {
 		told = kzalloc_flex(*told, name, strlen(name) + 1);
 		if (!told) {
-			KUNIT_FAIL(server->test, "no memory to note what the kernel is told");
+			fuse_fake_complain(server, "no memory to note what the kernel is told");
 			return;
 		}
 		strcpy(told->name, name);
@@ -568,8 +585,8 @@ static void fuse_fake_do_forget(struct fuse_fake_server *server, u64 nodeid, u64
 	struct fuse_fake_node *node = fuse_fake_node(server, nodeid);
 
 	if (!node || node->nlookup < nlookup) {
-		KUNIT_FAIL(server->test, "the kernel forgets %llu lookups of nodeid %llu, which has %llu",
-			   nlookup, nodeid, node ? node->nlookup : 0);
+		fuse_fake_complain(server, "the kernel forgets %llu lookups of nodeid %llu, which has %llu",
+				   nlookup, nodeid, node ? node->nlookup : 0);
 		return;
 	}
 	node->nlookup -= nlookup;
@@ -592,8 +609,8 @@ static int fuse_fake_handle(struct fuse_fake_server *server, struct fuse_req *re
 
 	node = fuse_fake_node(server, req->in.h.nodeid);
 	if (!node) {
-		KUNIT_FAIL(server->test, "opcode %u for nodeid %llu, which the kernel has forgotten",
-			   opcode, req->in.h.nodeid);
+		fuse_fake_complain(server, "opcode %u for nodeid %llu, which the kernel has forgotten",
+				   opcode, req->in.h.nodeid);
 		return -ESTALE;
 	}
 
@@ -636,7 +653,7 @@ static int fuse_fake_handle(struct fuse_fake_server *server, struct fuse_req *re
 	case FUSE_RELEASEDIR:
 		return 0;
 	}
-	KUNIT_FAIL(server->test, "the fake server does not know opcode %u", opcode);
+	fuse_fake_complain(server, "opcode %u is unknown here", opcode);
 	return -ENOSYS;
 }
 
@@ -837,6 +854,14 @@ void fuse_fake_take_back(struct fuse_fake_server *server, u64 parent,
 {
 	guard(mutex)(&server->tree);
 	fuse_fake_untell(server, parent, name, below);
+}
+
+bool fuse_fake_complaint(struct fuse_fake_server *server, char *complaint)
+{
+	guard(mutex)(&server->tree);
+	strscpy(complaint, server->complaint, FUSE_FAKE_COMPLAINT);
+	server->complaint[0] = 0;
+	return complaint[0];
 }
 
 u64 fuse_fake_known(struct fuse_fake_server *server, u64 *nlookup)

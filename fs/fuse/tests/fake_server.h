@@ -29,10 +29,12 @@ struct task_struct;
 
 /* One past the highest opcode that is counted. */
 #define FUSE_FAKE_OPCODES	64
+/* Size of the buffer for a complaint. */
+#define FUSE_FAKE_COMPLAINT	128
 
 /**
  * struct fuse_fake_server - The server
- * @test: the test that a request which makes no sense fails
+ * @test: the test that it belongs to
  * @entry_valid: seconds for which the kernel may cache a name that exists
  * @negative_valid: seconds for which it may cache that a name does not exist;
  *	0 answers -ENOENT, which is not cached
@@ -52,6 +54,7 @@ struct task_struct;
  * @told: what the kernel has been told about names, see struct fuse_fake_told
  * @seq: counts the answers that told something about a name
  * @destroyed: the kernel has said good-bye with DESTROY
+ * @complaint: what the kernel has done that no server should see
  */
 struct fuse_fake_server {
 	struct kunit *test;
@@ -76,6 +79,7 @@ struct fuse_fake_server {
 	struct list_head told;
 	u64 seq;
 	bool destroyed;
+	char complaint[FUSE_FAKE_COMPLAINT];
 };
 
 /**
@@ -262,6 +266,18 @@ struct fuse_fake_told *fuse_fake_told(struct fuse_fake_server *server, u64 paren
  */
 void fuse_fake_take_back(struct fuse_fake_server *server, u64 parent,
 			 const char *name, bool below);
+
+/**
+ * fuse_fake_complaint() - What the kernel has done that no server should see
+ * @server: The server.
+ * @complaint: Where to put the first complaint, %FUSE_FAKE_COMPLAINT bytes.
+ *
+ * A request with an unknown opcode or for a node that the kernel has forgotten,
+ * for instance. The complaint is dealt with then: the next call has a new one.
+ *
+ * Return: true if there is a complaint.
+ */
+bool fuse_fake_complaint(struct fuse_fake_server *server, char *complaint);
 
 /**
  * fuse_fake_known() - A node that the kernel still holds

@@ -13,6 +13,8 @@
  *   quiet:         no notification sent a request to the server
  *   balanced:      locks are free, references are back, the mount can go
  *
+ * and that the server has nothing to complain about.
+ *
  * Paths are relative to the root of the mount: "dir/file".
  */
 
@@ -25,6 +27,7 @@
 #include "fake_server.h"
 
 struct dentry;
+struct file;
 struct inode;
 struct kunit;
 struct kunit_thread;
@@ -122,6 +125,22 @@ struct dentry *fuse_fx_hold_cached(struct fuse_fixture *fx, struct dentry *dir,
  * Return: true if there is one, positive or negative, expired or not.
  */
 bool fuse_fx_cached(struct fuse_fixture *fx, struct dentry *dir, const char *name);
+
+/**
+ * fuse_fx_open() - open()
+ * @fx: The fixture.
+ * @path: The path.
+ * @flags: O_* flags; a file that is created gets the permissions 0644.
+ *
+ * Return: the open file, to be closed with fuse_fx_close(), or an error pointer.
+ */
+struct file *fuse_fx_open(struct fuse_fixture *fx, const char *path, int flags);
+
+/**
+ * fuse_fx_close() - close(), done on return
+ * @file: The open file.
+ */
+void fuse_fx_close(struct file *file);
 
 /**
  * fuse_fx_mkdir() - mkdir()
