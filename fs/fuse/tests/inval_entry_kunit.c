@@ -175,6 +175,30 @@ static void directory_delete_busy(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, IS_DEADDIR(d_inode(dir)));
 }
 
+/*
+ * A delete that only expires the name cannot come over the wire, but the call
+ * allows for it: what dies with the name is the same.
+ */
+static void directory_delete_expire(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct dentry *dir;
+	u64 nodeid;
+
+	nodeid = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	dir = fuse_fx_hold(fx, "dir");
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	fuse_fake_remove(fx->server, "dir/file");
+	fuse_fake_remove(fx->server, "dir");
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_notify(fx, FUSE_ROOT_ID, nodeid, "dir",
+					     FUSE_EXPIRE_ONLY), 0);
+	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(dir)));
+	KUNIT_EXPECT_TRUE(test, d_unhashed(dir));
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir"), -ENOENT);
+}
+
 /* A rename that the kernel made: the entry is known by its new name only. */
 static void renamed(struct kunit *test)
 {
@@ -218,6 +242,24 @@ static void hard_link(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "one"), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "one"));
 	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "two"));
+}
+
+/* A name that changes is a change of the directory: its attributes are stale. */
+static void parent_attributes(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	unsigned int asked;
+	u64 dir;
+
+	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/config"), -ENOENT);
+	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked);
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "config"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
 }
 
 /* The directory was renamed: it is known by its nodeid, so that is no matter. */
@@ -438,9 +480,11 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(directory),
 	KUNIT_CASE(directory_delete),
 	KUNIT_CASE(directory_delete_busy),
+	KUNIT_CASE(directory_delete_expire),
 	KUNIT_CASE(renamed),
 	KUNIT_CASE(renamed_by_server),
 	KUNIT_CASE(hard_link),
+	KUNIT_CASE(parent_attributes),
 	KUNIT_CASE(parent_renamed),
 	KUNIT_CASE(parent_deleted),
 	KUNIT_CASE(parent_unknown),
