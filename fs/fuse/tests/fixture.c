@@ -529,9 +529,9 @@ static bool fuse_fx_check_empty(struct fuse_fixture *fx)
 			   nodeid, nlookup);
 		return false;
 	}
-	if (icount_read(d_inode(root)) != 1) {
+	if (icount_read_once(d_inode(root)) != 1) {
 		KUNIT_FAIL(fx->test, "not balanced: the root inode has %u references instead of 1",
-			   icount_read(d_inode(root)));
+			   icount_read_once(d_inode(root)));
 		return false;
 	}
 	return true;
