@@ -121,12 +121,12 @@ static void fuse_fake_put_node(struct fuse_fake_node *node)
 static int fuse_fake_add_name(struct fuse_fake_node *dir, const char *name,
 			      struct fuse_fake_node *node)
 {
-	struct fuse_fake_name *n;
+	size_t size = strlen(name) + 1;
+	struct fuse_fake_name *n = kzalloc_flex(*n, name, size);
 
-	n = kzalloc_flex(*n, name, strlen(name) + 1);
 	if (!n)
 		return -ENOMEM;
-	strcpy(n->name, name);
+	memcpy(n->name, name, size);
 	n->node = node;
 	node->nlink++;
 	list_add_tail(&n->list, &dir->names);
@@ -225,6 +225,7 @@ static struct fuse_fake_told *fuse_fake_find_told(struct fuse_fake_server *serve
 static void fuse_fake_tell(struct fuse_fake_server *server, u64 parent, const char *name,
 			   const struct fuse_fake_node *node, bool cached)
 {
+	size_t size = strlen(name) + 1;
 	struct fuse_fake_told *told;
 
 	/* A directory has one dentry: the kernel moves it to the new name. */
@@ -235,12 +236,12 @@ static void fuse_fake_tell(struct fuse_fake_server *server, u64 parent, const ch
 
 	told = fuse_fake_find_told(server, parent, name);
 	if (!told) {
-		told = kzalloc_flex(*told, name, strlen(name) + 1);
+		told = kzalloc_flex(*told, name, size);
 		if (!told) {
 			fuse_fake_complain(server, "no memory to note what the kernel is told");
 			return;
 		}
-		strcpy(told->name, name);
+		memcpy(told->name, name, size);
 		told->parent = parent;
 		list_add_tail(&told->list, &server->told);
 	}
@@ -585,7 +586,7 @@ static void fuse_fake_do_forget(struct fuse_fake_server *server, u64 nodeid, u64
 	struct fuse_fake_node *node = fuse_fake_node(server, nodeid);
 
 	if (!node || node->nlookup < nlookup) {
-		fuse_fake_complain(server, "the kernel forgets %llu lookups of nodeid %llu, which has %llu",
+		fuse_fake_complain(server, "%llu lookups of nodeid %llu forgotten, it had %llu",
 				   nlookup, nodeid, node ? node->nlookup : 0);
 		return;
 	}
@@ -609,7 +610,7 @@ static int fuse_fake_handle(struct fuse_fake_server *server, struct fuse_req *re
 
 	node = fuse_fake_node(server, req->in.h.nodeid);
 	if (!node) {
-		fuse_fake_complain(server, "opcode %u for nodeid %llu, which the kernel has forgotten",
+		fuse_fake_complain(server, "opcode %u for nodeid %llu, which is forgotten",
 				   opcode, req->in.h.nodeid);
 		return -ESTALE;
 	}

@@ -65,7 +65,7 @@ struct fuse_fake_server {
 	struct task_struct *thread;
 	wait_queue_head_t waitq;
 
-	spinlock_t lock;
+	spinlock_t lock; /* @queue to @requests */
 	struct list_head queue;
 	struct fuse_forget_link *forgets;
 	bool busy;
@@ -73,7 +73,7 @@ struct fuse_fake_server {
 	struct list_head quiet;
 	unsigned int requests[FUSE_FAKE_OPCODES];
 
-	struct mutex tree;
+	struct mutex tree; /* from @nodes on */
 	struct list_head nodes;
 	u64 last_nodeid;
 	struct list_head told;

@@ -260,4 +260,5 @@ static struct kunit_suite fuse_fake_server_suite = {
 	.exit		= fuse_fx_exit,
 	.test_cases	= fuse_fake_server_cases,
 };
+
 kunit_test_suite(fuse_fake_server_suite);

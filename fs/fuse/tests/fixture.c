@@ -22,6 +22,7 @@
 #include "../dev.h"
 #include "../fuse_i.h"
 #include "../fuse_dev_i.h"
+#include "export.h"
 #include "fixture.h"
 
 /**
@@ -342,7 +343,7 @@ int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *n
 		return -ENOMEM;
 	}
 	call->parent = parent;
-	strcpy(call->name, name);
+	memcpy(call->name, name, qname.len);
 	scoped_guard(mutex, &fx->server->tree)
 		call->seq = fx->server->seq;
 	scoped_guard(spinlock, &fx->lock)
@@ -351,14 +352,14 @@ int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *n
 	fuse_fake_take_back(fx->server, parent, name, below);
 	fuse_fake_quiet_begin(fx->server, &quiet);
 	down_read(&fc->killsb);
-	err = fuse_reverse_inval_entry(fc, parent, child, &qname, flags);
+	err = fuse_kunit_reverse_inval_entry(fc, parent, child, &qname, flags);
 	up_read(&fc->killsb);
 	fuse_fake_quiet_end(fx->server, &quiet);
 	/* It may as well have hit what the name came to be in the meantime. */
 	fuse_fake_take_back(fx->server, parent, name, below);
 
 	if (quiet.requests)
-		KUNIT_FAIL(fx->test, "not quiet: the notification for '%s' sent opcode %u to the server",
+		KUNIT_FAIL(fx->test, "not quiet: the notification for '%s' sent opcode %u",
 			   name, quiet.opcode);
 	return err;
 }
@@ -408,7 +409,7 @@ int fuse_fx_do_inval(void *data)
 
 /* Depth first, until @check says that something is wrong. */
 static bool fuse_fx_check_tree(struct fuse_fixture *fx, struct dentry *dentry,
-			       bool (*check)(struct fuse_fixture *fx, struct dentry *dentry))
+			       bool (*check)(struct fuse_fixture *, struct dentry *))
 {
 	struct dentry *child;
 
@@ -453,16 +454,18 @@ static bool fuse_fx_check_ref(struct fuse_fixture *fx, struct dentry *dentry)
 	return false;
 }
 
+static int fuse_fx_is_node(struct inode *inode, void *nodeid)
+{
+	return get_node_id(inode) == *(u64 *)nodeid;
+}
+
 /* Look a name up in whatever the kernel has for its directory. */
 static bool fuse_fx_look_again(struct fuse_fixture *fx, u64 parent, const char *name)
 {
-	struct fuse_conn *fc = fuse_fx_conn(fx);
 	struct dentry *dir, *dentry;
 	struct inode *inode;
 
-	down_read(&fc->killsb);
-	inode = fuse_ilookup(fc, parent, NULL);
-	up_read(&fc->killsb);
+	inode = ilookup5(fx->mnt->mnt_sb, parent, fuse_fx_is_node, &parent);
 	if (!inode)
 		return false;
 	dir = d_find_alias(inode);
@@ -490,9 +493,10 @@ static void fuse_fx_check_no_collateral(struct fuse_fixture *fx)
 		seq = told->seq;
 		if (!told->cached || !fuse_fx_look_again(fx, told->parent, told->name))
 			continue;
-		if (told->seq != seq)
-			KUNIT_FAIL(fx->test, "collateral: '%s' in nodeid %llu is not cached any more, but nobody took it back",
-				   told->name, told->parent);
+		if (told->seq == seq)
+			continue;
+		KUNIT_FAIL(fx->test, "collateral: '%s' in nodeid %llu is not cached any more",
+			   told->name, told->parent);
 	}
 }
 
@@ -505,9 +509,10 @@ static void fuse_fx_check_fresh(struct fuse_fixture *fx)
 		if (!fuse_fx_look_again(fx, call->parent, call->name))
 			continue;
 		told = fuse_fake_told(fx->server, call->parent, call->name);
-		if (!told || told->seq <= call->seq)
-			KUNIT_FAIL(fx->test, "not fresh: '%s' in nodeid %llu is still answered from what was cached before the notification",
-				   call->name, call->parent);
+		if (told && told->seq > call->seq)
+			continue;
+		KUNIT_FAIL(fx->test, "not fresh: '%s' in nodeid %llu comes from before the call",
+			   call->name, call->parent);
 	}
 }
 
@@ -525,7 +530,7 @@ static bool fuse_fx_check_empty(struct fuse_fixture *fx)
 	}
 	nodeid = fuse_fake_known(fx->server, &nlookup);
 	if (nodeid) {
-		KUNIT_FAIL(fx->test, "not balanced: the inode of nodeid %llu (%llu lookups) is still in use",
+		KUNIT_FAIL(fx->test, "not balanced: nodeid %llu (%llu lookups) is still in use",
 			   nodeid, nlookup);
 		return false;
 	}

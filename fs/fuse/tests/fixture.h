@@ -51,7 +51,7 @@ struct fuse_fixture {
 	struct vfsmount *mnt;
 	unsigned int root_refs;
 
-	spinlock_t lock;
+	spinlock_t lock; /* @calls */
 	struct list_head calls;
 	struct list_head held;
 	struct list_head threads;

@@ -252,12 +252,14 @@ static void parent_attributes(struct kunit *test)
 	u64 dir;
 
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/config"), -ENOENT);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir"), 0);
 	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir"), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "config"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "file"), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir"), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
 }
@@ -269,12 +271,13 @@ static void parent_renamed(struct kunit *test)
 	u64 dir;
 
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/config"), -ENOENT);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fx_rename(fx, "dir", "moved", 0), 0);
-	fuse_fake_add(fx->server, "moved/config", S_IFREG | 0644);
+	fuse_fake_remove(fx->server, "moved/file");
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "config"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "moved/config"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "file"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "moved/file"), -ENOENT);
 }
 
 /*
@@ -504,6 +507,7 @@ static struct kunit_suite fuse_inval_entry_suite = {
 	.exit		= fuse_fx_exit,
 	.test_cases	= fuse_inval_entry_cases,
 };
+
 kunit_test_suite(fuse_inval_entry_suite);
 
 MODULE_DESCRIPTION("KUnit tests of FUSE's reverse invalidation");
