@@ -324,6 +324,40 @@ bool fuse_fx_cached(struct fuse_fixture *fx, struct dentry *dir, const char *nam
 }
 
 /*
+ * Locks. As for all that is checked here, nobody else changes the dcache: no
+ * other thread of the test runs, and the server is idle.
+ */
+
+/* Depth first, until @check says that something is wrong. */
+static bool fuse_fx_check_tree(struct fuse_fixture *fx, struct dentry *dentry,
+			       bool (*check)(struct fuse_fixture *, struct dentry *))
+{
+	struct dentry *child;
+
+	hlist_for_each_entry(child, &dentry->d_children, d_sib)
+		if (!fuse_fx_check_tree(fx, child, check))
+			return false;
+	return check(fx, dentry);
+}
+
+static bool fuse_fx_check_lock(struct fuse_fixture *fx, struct dentry *dentry)
+{
+	if (d_really_is_negative(dentry) || !inode_is_locked(d_inode(dentry)))
+		return true;
+	KUNIT_FAIL(fx->test, "not balanced: '%pd' is still locked", dentry);
+	return false;
+}
+
+static bool fuse_fx_check_locks(struct fuse_fixture *fx)
+{
+	if (rwsem_is_locked(&fuse_fx_conn(fx)->killsb)) {
+		KUNIT_FAIL(fx->test, "not balanced: killsb is still held");
+		return false;
+	}
+	return fuse_fx_check_tree(fx, fx->mnt->mnt_root, fuse_fx_check_lock);
+}
+
+/*
  * Notifications and threads.
  */
 
@@ -361,6 +395,9 @@ int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *n
 	if (quiet.requests)
 		KUNIT_FAIL(fx->test, "not quiet: the notification for '%s' sent opcode %u",
 			   name, quiet.opcode);
+	/* Do not run into a lock that was lost; while others run it may be theirs. */
+	if (list_empty(&fx->threads))
+		KUNIT_ASSERT_TRUE(fx->test, fuse_fx_check_locks(fx));
 	return err;
 }
 
@@ -403,38 +440,8 @@ int fuse_fx_do_inval(void *data)
 }
 
 /*
- * The properties. No thread of the test runs any more and the server is idle,
- * so nobody changes what is looked at here.
+ * The other properties.
  */
-
-/* Depth first, until @check says that something is wrong. */
-static bool fuse_fx_check_tree(struct fuse_fixture *fx, struct dentry *dentry,
-			       bool (*check)(struct fuse_fixture *, struct dentry *))
-{
-	struct dentry *child;
-
-	hlist_for_each_entry(child, &dentry->d_children, d_sib)
-		if (!fuse_fx_check_tree(fx, child, check))
-			return false;
-	return check(fx, dentry);
-}
-
-static bool fuse_fx_check_lock(struct fuse_fixture *fx, struct dentry *dentry)
-{
-	if (d_really_is_negative(dentry) || !inode_is_locked(d_inode(dentry)))
-		return true;
-	KUNIT_FAIL(fx->test, "not balanced: '%pd' is still locked", dentry);
-	return false;
-}
-
-static bool fuse_fx_check_locks(struct fuse_fixture *fx)
-{
-	if (rwsem_is_locked(&fuse_fx_conn(fx)->killsb)) {
-		KUNIT_FAIL(fx->test, "not balanced: killsb is still held");
-		return false;
-	}
-	return fuse_fx_check_tree(fx, fx->mnt->mnt_root, fuse_fx_check_lock);
-}
 
 static bool fuse_fx_check_ref(struct fuse_fixture *fx, struct dentry *dentry)
 {
