@@ -150,6 +150,8 @@ static int fuse_fake_make(struct fuse_fake_server *server, struct fuse_fake_node
 	struct fuse_fake_node *node;
 	int err;
 
+	if (!dir->nlink)
+		return -ENOENT;
 	if (fuse_fake_name(dir, name))
 		return -EEXIST;
 	node = fuse_fake_new_node(server, mode);
@@ -184,7 +186,7 @@ static int fuse_fake_move(struct fuse_fake_node *olddir, const char *oldname,
 	struct fuse_fake_name *new = fuse_fake_name(newdir, newname);
 	int err;
 
-	if (!old || ((flags & RENAME_EXCHANGE) && !new))
+	if (!old || !newdir->nlink || ((flags & RENAME_EXCHANGE) && !new))
 		return -ENOENT;
 	if ((flags & RENAME_NOREPLACE) && new)
 		return -EEXIST;
@@ -222,6 +224,26 @@ static struct fuse_fake_told *fuse_fake_find_told(struct fuse_fake_server *serve
 	return NULL;
 }
 
+static void fuse_fake_untell(struct fuse_fake_server *server, u64 parent,
+			     const char *name, bool below)
+{
+	struct fuse_fake_told *told = fuse_fake_find_told(server, parent, name);
+	struct fuse_fake_told *child;
+	u64 nodeid;
+
+	if (!told)
+		return;
+	told->cached = false;
+	if (!below)
+		return;
+	/* Names that are old news may form a loop: visit each only once. */
+	nodeid = told->nodeid;
+	told->nodeid = 0;
+	list_for_each_entry(child, &server->told, list)
+		if (nodeid && child->parent == nodeid)
+			fuse_fake_untell(server, nodeid, child->name, true);
+}
+
 static void fuse_fake_tell(struct fuse_fake_server *server, u64 parent, const char *name,
 			   const struct fuse_fake_node *node, bool cached)
 {
@@ -245,29 +267,23 @@ static void fuse_fake_tell(struct fuse_fake_server *server, u64 parent, const ch
 		told->parent = parent;
 		list_add_tail(&told->list, &server->told);
 	}
+	/* What was cached below another node goes with that. */
+	if (told->nodeid && (!node || told->nodeid != node->nodeid))
+		fuse_fake_untell(server, parent, name, true);
 	told->nodeid = node ? node->nodeid : 0;
 	told->seq = ++server->seq;
 	told->cached = cached;
 }
 
-static void fuse_fake_untell(struct fuse_fake_server *server, u64 parent,
-			     const char *name, bool below)
+/* The name is gone, but what it led to and all below that is not. */
+static void fuse_fake_clear(struct fuse_fake_server *server, u64 parent, const char *name)
 {
 	struct fuse_fake_told *told = fuse_fake_find_told(server, parent, name);
-	struct fuse_fake_told *child;
-	u64 nodeid;
 
 	if (!told)
 		return;
 	told->cached = false;
-	if (!below)
-		return;
-	/* Names that are old news may form a loop: visit each only once. */
-	nodeid = told->nodeid;
 	told->nodeid = 0;
-	list_for_each_entry(child, &server->told, list)
-		if (nodeid && child->parent == nodeid)
-			fuse_fake_untell(server, nodeid, child->name, true);
 }
 
 /* The kernel moves a dentry on rename, and what it knows moves along. */
@@ -289,7 +305,9 @@ static void fuse_fake_retell(struct fuse_fake_server *server,
 	/* Renaming one hard link over another does nothing, for the VFS too. */
 	if (old && !(flags & RENAME_EXCHANGE))
 		return;
-	fuse_fake_untell(server, olddir->nodeid, oldname, false);
+	fuse_fake_clear(server, olddir->nodeid, oldname);
+	if (flags & RENAME_EXCHANGE)
+		fuse_fake_clear(server, newdir->nodeid, newname);
 	fuse_fake_tell(server, newdir->nodeid, newname, new->node, old_cached);
 	if (flags & RENAME_EXCHANGE)
 		fuse_fake_tell(server, olddir->nodeid, oldname, old->node, new_cached);
@@ -427,6 +445,9 @@ static int fuse_fake_do_make(struct fuse_fake_server *server, struct fuse_req *r
 		mode = S_IFLNK | 0777;
 	}
 	err = fuse_fake_make(server, dir, name, mode, &node);
+	/* The kernel thought that the name is free, and drops that. */
+	if (err == -EEXIST)
+		fuse_fake_untell(server, dir->nodeid, name, true);
 	if (err)
 		return err;
 	if (S_ISLNK(mode))
@@ -453,8 +474,12 @@ static int fuse_fake_do_link(struct fuse_fake_server *server, struct fuse_req *r
 
 	if (!node)
 		return -ESTALE;
-	if (fuse_fake_name(dir, name))
+	if (!dir->nlink)
+		return -ENOENT;
+	if (fuse_fake_name(dir, name)) {
+		fuse_fake_untell(server, dir->nodeid, name, true);
 		return -EEXIST;
+	}
 	err = fuse_fake_add_name(dir, name, node);
 	if (err)
 		return err;
@@ -469,9 +494,9 @@ static int fuse_fake_do_unmake(struct fuse_fake_server *server, struct fuse_req 
 	const char *name = fuse_fake_in(req, 1);
 	int err = fuse_fake_unmake(dir, name);
 
-	if (!err)
-		fuse_fake_untell(server, dir->nodeid, name,
-				 req->in.h.opcode == FUSE_RMDIR);
+	/* If it is not there the kernel drops what it has, too. */
+	if (!err || err == -ENOENT)
+		fuse_fake_untell(server, dir->nodeid, name, true);
 	return err;
 }
 
@@ -502,8 +527,12 @@ static int fuse_fake_do_rename(struct fuse_fake_server *server, struct fuse_req 
 		return -ESTALE;
 
 	err = fuse_fake_move(dir, oldname, newdir, newname, flags);
-	if (!err)
+	if (!err) {
 		fuse_fake_retell(server, dir, oldname, newdir, newname, flags);
+	} else if (err == -ENOENT) {
+		fuse_fake_untell(server, dir->nodeid, oldname, true);
+		fuse_fake_untell(server, newdir->nodeid, newname, true);
+	}
 	return err;
 }
 
@@ -653,6 +682,9 @@ static int fuse_fake_handle(struct fuse_fake_server *server, struct fuse_req *re
 	case FUSE_RELEASE:
 	case FUSE_RELEASEDIR:
 		return 0;
+	case FUSE_GETXATTR:
+		/* O_TRUNC asks for capabilities; many servers have no attributes. */
+		return -ENOSYS;
 	}
 	fuse_fake_complain(server, "opcode %u is unknown here", opcode);
 	return -ENOSYS;
@@ -974,6 +1006,9 @@ static void fuse_fake_server_stop(void *arg)
 	struct fuse_fake_name *n, *next_name;
 
 	kthread_stop(server->thread);
+	/* Unmounting had something to say as well. */
+	if (server->complaint[0])
+		KUNIT_FAIL(server->test, "the server complains: %s", server->complaint);
 	list_for_each_entry_safe(node, next_node, &server->nodes, list) {
 		list_for_each_entry_safe(n, next_name, &node->names, list)
 			kfree(n);

@@ -64,7 +64,7 @@ static void changes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, make(fx, "symlink", "fifo"), 0);
 	file = fuse_fx_open(fx, "dir/file", O_CREAT | O_EXCL | O_RDWR);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(file));
-	fuse_fx_close(file);
+	fuse_fx_close(fx, file);
 	KUNIT_EXPECT_EQ(test, hard_link(fx, "fifo", "link"), 0);
 	KUNIT_EXPECT_EQ(test, d_inode(fuse_fx_hold(fx, "link"))->i_nlink, 2);
 
@@ -105,7 +105,7 @@ static void looks(struct kunit *test)
 	file = fuse_fx_open(fx, "symlink", O_RDONLY);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(file));
 	KUNIT_EXPECT_STREQ(test, file->f_path.dentry->d_name.name, "file");
-	fuse_fx_close(file);
+	fuse_fx_close(fx, file);
 
 	symlink = fuse_fx_hold(fx, "symlink");
 	target = vfs_get_link(symlink, &done);
@@ -151,7 +151,7 @@ static void lists(struct kunit *test)
 		i = listing.names;
 		KUNIT_EXPECT_EQ(test, iterate_dir(file, &listing.ctx), 0);
 	} while (listing.names > i);
-	fuse_fx_close(file);
+	fuse_fx_close(fx, file);
 
 	KUNIT_EXPECT_EQ(test, listing.names, 100);
 	KUNIT_EXPECT_GT(test, fuse_fake_requests(fx->server, FUSE_READDIRPLUS), 0);
@@ -191,7 +191,7 @@ static void timeouts(struct kunit *test)
 static void holds(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op mkdir = { .fx = fx, .path = "dir/new" };
+	struct fuse_fx_op mkdir = { .path = "dir/new" };
 	struct fuse_fake_hold *hold;
 	struct kunit_thread *thread;
 	int err;
@@ -218,10 +218,33 @@ static void unknown_opcode(struct kunit *test)
 	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
 	file = fuse_fx_hold(fx, "file");
 	KUNIT_EXPECT_FALSE(test, fuse_fake_complaint(fx->server, complaint));
-	KUNIT_EXPECT_EQ(test, vfs_getxattr(&nop_mnt_idmap, file, "user.test", NULL, 0),
-			-EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, vfs_listxattr(file, NULL, 0), -EOPNOTSUPP);
 	KUNIT_EXPECT_TRUE(test, fuse_fake_complaint(fx->server, complaint));
-	KUNIT_EXPECT_STREQ(test, complaint, "opcode 22 is unknown here");
+	KUNIT_EXPECT_STREQ(test, complaint, "opcode 23 is unknown here");
+}
+
+/* What the server answers with an error also tells it what the kernel drops. */
+static void mistakes(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+
+	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
+	fuse_fake_add(fx->server, "other", S_IFREG | 0644);
+	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "other"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "new"), -ENOENT);
+	fuse_fake_remove(fx->server, "file");
+	fuse_fake_remove(fx->server, "other");
+	fuse_fake_remove(fx->server, "dir");
+	fuse_fake_add(fx->server, "new", S_IFREG | 0644);
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_unlink(fx, "file"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, fuse_fx_rename(fx, "other", "dir/other", 0), -ENOENT);
+	KUNIT_EXPECT_EQ(test, fuse_fx_mkdir(fx, "dir/new"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, fuse_fx_mkdir(fx, "new"), -EEXIST);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "new"), 0);
 }
 
 /* The server knows what the kernel holds, and is told when it goes. */
@@ -250,6 +273,7 @@ static struct kunit_case fuse_fake_server_cases[] = {
 	KUNIT_CASE(timeouts),
 	KUNIT_CASE(holds),
 	KUNIT_CASE(unknown_opcode),
+	KUNIT_CASE(mistakes),
 	KUNIT_CASE(forgets),
 	{}
 };

@@ -45,9 +45,15 @@ struct fuse_fx_held {
 	struct dentry *dentry;
 };
 
+struct fuse_fx_file {
+	struct list_head list;
+	struct file *file;
+};
+
 struct fuse_fx_thread {
 	struct list_head list;
 	struct kunit_thread *thread;
+	struct fuse_fx_op op;
 };
 
 static struct fuse_conn *fuse_fx_conn(struct fuse_fixture *fx)
@@ -191,16 +197,37 @@ int fuse_fx_stat_asks(struct fuse_fixture *fx, const char *name, unsigned int *a
 struct file *fuse_fx_open(struct fuse_fixture *fx, const char *name, int flags)
 {
 	struct path root = { .mnt = fx->mnt, .dentry = fx->mnt->mnt_root };
+	struct fuse_fx_file *f = kunit_kzalloc(fx->test, sizeof(*f), GFP_KERNEL);
 
-	return file_open_root(&root, name, flags, flags & O_CREAT ? 0644 : 0);
+	KUNIT_ASSERT_NOT_NULL(fx->test, f);
+	f->file = file_open_root(&root, name, flags, flags & O_CREAT ? 0644 : 0);
+	if (!IS_ERR(f->file))
+		list_add_tail(&f->list, &fx->files);
+	return f->file;
 }
 
-void fuse_fx_close(struct file *file)
+static void fuse_fx_close_file(struct fuse_fx_file *f)
 {
+	struct file *file = f->file;
+
+	list_del(&f->list);
 	if (file->f_op->flush)
 		file->f_op->flush(file, NULL);
 	/* fput() would leave the rest to a work item, as this is a kernel thread. */
 	__fput_sync(file);
+}
+
+void fuse_fx_close(struct fuse_fixture *fx, struct file *file)
+{
+	struct fuse_fx_file *f;
+
+	list_for_each_entry(f, &fx->files, list) {
+		if (f->file == file) {
+			fuse_fx_close_file(f);
+			return;
+		}
+	}
+	KUNIT_FAIL(fx->test, "this file is not open");
 }
 
 int fuse_fx_mkdir(struct fuse_fixture *fx, const char *name)
@@ -371,7 +398,7 @@ int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *n
 	struct fuse_fx_call *call;
 	int err;
 
-	call = kunit_kzalloc(fx->test, struct_size(call, name, qname.len + 1), GFP_KERNEL);
+	call = kzalloc_flex(*call, name, qname.len + 1);
 	if (!call) {
 		KUNIT_FAIL(fx->test, "no memory to note a notification");
 		return -ENOMEM;
@@ -401,13 +428,17 @@ int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *n
 	return err;
 }
 
-struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*fn)(void *data), void *data)
+struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*fn)(void *op),
+				 const struct fuse_fx_op *op)
 {
-	struct fuse_fx_thread *t = kunit_kzalloc(fx->test, sizeof(*t), GFP_KERNEL);
+	struct fuse_fx_thread *t = kzalloc_obj(*t);
 
 	KUNIT_ASSERT_NOT_NULL(fx->test, t);
-	t->thread = kunit_thread_run(fx->test, "fuse_fx", fn, data);
+	t->op = *op;
+	t->op.fx = fx;
+	/* First of all, so that nothing of it is freed while the thread runs. */
 	list_add_tail(&t->list, &fx->threads);
+	t->thread = kunit_thread_run(fx->test, "fuse_fx", fn, &t->op);
 	return t->thread;
 }
 
@@ -416,6 +447,13 @@ int fuse_fx_do_mkdir(void *data)
 	struct fuse_fx_op *op = data;
 
 	return fuse_fx_mkdir(op->fx, op->path);
+}
+
+int fuse_fx_do_rmdir(void *data)
+{
+	struct fuse_fx_op *op = data;
+
+	return fuse_fx_rmdir(op->fx, op->path);
 }
 
 int fuse_fx_do_rename(void *data)
@@ -479,7 +517,7 @@ static bool fuse_fx_look_again(struct fuse_fixture *fx, u64 parent, const char *
 	iput(inode);
 	if (!dir)
 		return false;
-	/* Nobody gets at names in a removed directory any more. */
+	/* In a removed directory nothing is ever looked up again. */
 	if (d_is_dir(dir) && !IS_DEADDIR(d_inode(dir)))
 		dentry = lookup_noperm_unlocked(&QSTR(name), dir);
 	else
@@ -560,38 +598,57 @@ static void fuse_fx_check_complaint(struct fuse_fixture *fx)
 static bool fuse_fx_check(struct fuse_fixture *fx)
 {
 	struct fuse_fx_held *held;
+	struct fuse_fx_file *f, *next;
 	struct fuse_fx_thread *t;
-	bool ended = true;
+	bool ok = true;
 
 	fuse_fake_let_go(fx->server);
 	list_for_each_entry(t, &fx->threads, list)
-		ended &= kunit_thread_join(t->thread, NULL);
+		ok &= t->thread && kunit_thread_join(t->thread, NULL);
 	fuse_fx_check_complaint(fx);
-	if (!ended)
+	if (!ok)
 		return false;
 	fuse_fake_settle(fx->server);
 
 	/* Anything else would wait for a lock that is not free. */
 	if (!fuse_fx_check_locks(fx))
 		return false;
+	list_for_each_entry_safe(f, next, &fx->files, list)
+		fuse_fx_close_file(f);
 	fuse_fx_check_no_collateral(fx);
 	fuse_fx_check_fresh(fx);
 	if (!fuse_fx_check_tree(fx, fx->mnt->mnt_root, fuse_fx_check_ref))
 		return false;
 	list_for_each_entry(held, &fx->held, list)
 		dput(held->dentry);
-	ended = fuse_fx_check_empty(fx);
+	ok = fuse_fx_check_empty(fx);
 	/* Again: a FORGET too many comes late. */
 	fuse_fx_check_complaint(fx);
-	return ended;
+	return ok;
+}
+
+static void fuse_fx_free(struct fuse_fixture *fx)
+{
+	struct fuse_fx_thread *t, *next_thread;
+	struct fuse_fx_call *call, *next_call;
+
+	list_for_each_entry_safe(t, next_thread, &fx->threads, list)
+		kfree(t);
+	list_for_each_entry_safe(call, next_call, &fx->calls, list)
+		kfree(call);
+	kfree(fx);
 }
 
 void fuse_fx_exit(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
 
-	if (!fx || !fx->mnt || fuse_fx_check(fx))
+	if (!fx)
 		return;
+	if (!fx->mnt || fuse_fx_check(fx)) {
+		fuse_fx_free(fx);
+		return;
+	}
 	/* What is lost is lost; leave the kernel in a state for the next test. */
 	kunit_kern_mount_leak(test, fx->mnt);
 	fuse_fake_server_leak(fx->server);
@@ -599,18 +656,20 @@ void fuse_fx_exit(struct kunit *test)
 
 int fuse_fx_init(struct kunit *test)
 {
-	struct fuse_fixture *fx = kunit_kzalloc(test, sizeof(*fx), GFP_KERNEL);
+	struct fuse_fixture *fx = kzalloc_obj(*fx);
 	struct vfsmount *mnt;
 
 	if (!fx)
 		return -ENOMEM;
+	/* From here on, fuse_fx_exit() takes care of it. */
+	test->priv = fx;
 	fx->test = test;
 	spin_lock_init(&fx->lock);
 	INIT_LIST_HEAD(&fx->calls);
 	INIT_LIST_HEAD(&fx->held);
+	INIT_LIST_HEAD(&fx->files);
 	INIT_LIST_HEAD(&fx->threads);
 	fx->server = fuse_fake_server_start(test);
-	test->priv = fx;
 
 	mnt = kunit_kern_mount(test, &fuse_fx_fs_type);
 	if (IS_ERR(mnt))
@@ -620,4 +679,24 @@ int fuse_fx_init(struct kunit *test)
 	fuse_fake_settle(fx->server);
 	fx->root_refs = d_count(mnt->mnt_root);
 	return 0;
+}
+
+void fuse_fx_add_neighbours(struct fuse_fixture *fx, const char *dir)
+{
+	char file[32], link[32], subdir[32], below[32], absent[32];
+
+	snprintf(file, sizeof(file), "%s~file", dir);
+	snprintf(link, sizeof(link), "%s~link", dir);
+	snprintf(subdir, sizeof(subdir), "%s~dir", dir);
+	snprintf(below, sizeof(below), "%s~dir/below", dir);
+	snprintf(absent, sizeof(absent), "%s~absent", dir);
+
+	fuse_fake_add(fx->server, file, S_IFREG | 0644);
+	fuse_fake_link(fx->server, file, link);
+	fuse_fake_add(fx->server, subdir, S_IFDIR | 0755);
+	fuse_fake_add(fx->server, below, S_IFREG | 0644);
+	KUNIT_ASSERT_EQ(fx->test, fuse_fx_stat(fx, file), 0);
+	KUNIT_ASSERT_EQ(fx->test, fuse_fx_stat(fx, link), 0);
+	KUNIT_ASSERT_EQ(fx->test, fuse_fx_stat(fx, below), 0);
+	KUNIT_ASSERT_EQ(fx->test, fuse_fx_stat(fx, absent), -ENOENT);
 }

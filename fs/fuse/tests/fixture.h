@@ -43,6 +43,7 @@ struct vfsmount;
  * @lock: protects @calls
  * @calls: the notifications so far
  * @held: dentries that the test holds
+ * @files: files that the test has open
  * @threads: threads that the test has started
  */
 struct fuse_fixture {
@@ -54,6 +55,7 @@ struct fuse_fixture {
 	spinlock_t lock; /* @calls */
 	struct list_head calls;
 	struct list_head held;
+	struct list_head files;
 	struct list_head threads;
 };
 
@@ -132,15 +134,17 @@ bool fuse_fx_cached(struct fuse_fixture *fx, struct dentry *dir, const char *nam
  * @path: The path.
  * @flags: O_* flags; a file that is created gets the permissions 0644.
  *
- * Return: the open file, to be closed with fuse_fx_close(), or an error pointer.
+ * Return: the open file, which is closed when the test ends at the latest, or an
+ * error pointer.
  */
 struct file *fuse_fx_open(struct fuse_fixture *fx, const char *path, int flags);
 
 /**
  * fuse_fx_close() - close(), done on return
+ * @fx: The fixture.
  * @file: The open file.
  */
-void fuse_fx_close(struct file *file);
+void fuse_fx_close(struct fuse_fixture *fx, struct file *file);
 
 /**
  * fuse_fx_mkdir() - mkdir()
@@ -214,33 +218,45 @@ static inline int fuse_fx_delete(struct fuse_fixture *fx, u64 parent, u64 child,
 }
 
 /**
- * fuse_fx_run() - Run something in a thread, while the test goes on
- * @fx: The fixture.
- * @fn: What to run.
- * @data: Its argument.
- *
- * Return: the thread, for the kunit_thread functions.
- */
-struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*fn)(void *data), void *data);
-
-/**
  * struct fuse_fx_op - A system call or notification for a thread to make
  * @fx: the fixture
+ * @parent: nodeid of the directory of a notification
  * @path: first path, or the name of a notification
  * @path2: second path
- * @parent: nodeid of the directory of a notification
  */
 struct fuse_fx_op {
 	struct fuse_fixture *fx;
+	u64 parent;
 	const char *path;
 	const char *path2;
-	u64 parent;
 };
 
 /* Functions for fuse_fx_run(), with a struct fuse_fx_op as the argument */
 int fuse_fx_do_mkdir(void *op);
+int fuse_fx_do_rmdir(void *op);
 int fuse_fx_do_rename(void *op);
 int fuse_fx_do_unlink(void *op);
 int fuse_fx_do_inval(void *op);
+
+/**
+ * fuse_fx_run() - Make a call in a thread, while the test goes on
+ * @fx: The fixture.
+ * @fn: The call.
+ * @op: Its arguments, which are copied; the paths have to outlive the thread.
+ *
+ * Return: the thread, for the kunit_thread functions.
+ */
+struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*fn)(void *op),
+				 const struct fuse_fx_op *op);
+
+/**
+ * fuse_fx_add_neighbours() - Cache some names that no test touches
+ * @fx: The fixture.
+ * @dir: The directory and a slash, or "" for the root.
+ *
+ * A file, another name of it, a directory with something below, and a name that
+ * is absent. After the test all of them must still be answered from the cache.
+ */
+void fuse_fx_add_neighbours(struct fuse_fixture *fx, const char *dir);
 
 #endif /* _FS_FUSE_TESTS_FIXTURE_H */

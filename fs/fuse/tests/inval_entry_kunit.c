@@ -35,6 +35,20 @@ static void negative(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), 0);
 }
 
+/* Somebody who still uses the negative dentry keeps it, but nobody finds it. */
+static void negative_held(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct dentry *config;
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), -ENOENT);
+	config = fuse_fx_hold_cached(fx, fx->mnt->mnt_root, "config");
+	KUNIT_ASSERT_NOT_NULL(test, config);
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "config"), 0);
+	KUNIT_EXPECT_TRUE(test, d_unhashed(config));
+}
+
 /* A delete of a name that is cached as absent is no more than an inval. */
 static void negative_delete(struct kunit *test)
 {
@@ -76,6 +90,19 @@ static void positive(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "file"), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "file"));
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), -ENOENT);
+}
+
+/* What has expired is still cached: to drop it takes no word from the server. */
+static void positive_expired(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+
+	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "file"), 0);
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "file"), 0);
+	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "file"));
 }
 
 /* Expired, a dentry that the server confirms stays the same dentry. */
@@ -143,6 +170,7 @@ static void directory(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, asked, 2);
 }
 
+/* Names in it that are cached as absent, or not in use, do not keep a directory. */
 static void directory_delete(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -152,6 +180,7 @@ static void directory_delete(struct kunit *test)
 	nodeid = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	dir = fuse_fx_hold(fx, "dir");
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
+	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, dir, "none"));
 	fuse_fake_remove(fx->server, "dir");
 
 	KUNIT_EXPECT_EQ(test, fuse_fx_delete(fx, FUSE_ROOT_ID, nodeid, "dir"), 0);
@@ -343,8 +372,8 @@ static void not_cached(struct kunit *test)
 static void not_cached_parent_locked(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op mkdir = { .fx = fx, .path = "dir/new" };
-	struct fuse_fx_op inval = { .fx = fx, .path = "absent" };
+	struct fuse_fx_op mkdir = { .path = "dir/new" };
+	struct fuse_fx_op inval = { .path = "absent" };
 	struct kunit_thread *server, *caller;
 	struct fuse_fake_hold *hold;
 	struct dentry *dir;
@@ -399,11 +428,12 @@ static int lose_race(struct kunit *test, u32 opcode, int (*syscall)(void *),
 static void race_rename(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op rename = { .fx = fx, .path = "dir/old", .path2 = "dir/new" };
-	struct fuse_fx_op inval = { .fx = fx, .path = "old" };
+	struct fuse_fx_op rename = { .path = "dir/old", .path2 = "dir/new" };
+	struct fuse_fx_op inval = { .path = "old" };
 	struct dentry *dir;
 
 	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fx_add_neighbours(fx, "dir/");
 	fuse_fake_add(fx->server, "dir/old", S_IFREG | 0644);
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/old"), 0);
 	dir = fuse_fx_hold(fx, "dir");
@@ -417,11 +447,12 @@ static void race_rename(struct kunit *test)
 static void race_move_out(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op rename = { .fx = fx, .path = "dir/old", .path2 = "new" };
-	struct fuse_fx_op inval = { .fx = fx, .path = "old" };
+	struct fuse_fx_op rename = { .path = "dir/old", .path2 = "new" };
+	struct fuse_fx_op inval = { .path = "old" };
 	struct dentry *dir;
 
 	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fx_add_neighbours(fx, "dir/");
 	fuse_fake_add(fx->server, "dir/old", S_IFREG | 0644);
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/old"), 0);
 	dir = fuse_fx_hold(fx, "dir");
@@ -439,12 +470,13 @@ static void race_move_out(struct kunit *test)
 static void race_unlink(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op unlink = { .fx = fx, .path = "dir/file" };
-	struct fuse_fx_op inval = { .fx = fx, .path = "file" };
+	struct fuse_fx_op unlink = { .path = "dir/file" };
+	struct fuse_fx_op inval = { .path = "file" };
 	struct dentry *dir;
 	int err;
 
 	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fx_add_neighbours(fx, "dir/");
 	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
 	dir = fuse_fx_hold(fx, "dir");
@@ -458,11 +490,12 @@ static void race_unlink(struct kunit *test)
 static void race_create(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op mkdir = { .fx = fx, .path = "dir/new" };
-	struct fuse_fx_op inval = { .fx = fx, .path = "new" };
+	struct fuse_fx_op mkdir = { .path = "dir/new" };
+	struct fuse_fx_op inval = { .path = "new" };
 	struct dentry *dir;
 
 	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fx_add_neighbours(fx, "dir/");
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/new"), -ENOENT);
 	dir = fuse_fx_hold(fx, "dir");
 
@@ -472,14 +505,32 @@ static void race_create(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/new"), 0);
 }
 
+/* The directory itself is removed in the window. */
+static void race_rmdir(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op rmdir = { .path = "dir" };
+	struct fuse_fx_op inval = { .path = "none" };
+	struct dentry *dir;
+
+	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
+	dir = fuse_fx_hold(fx, "dir");
+
+	KUNIT_EXPECT_EQ(test, lose_race(test, FUSE_RMDIR, fuse_fx_do_rmdir, &rmdir,
+					&inval, dir), -ENOENT);
+}
+
 static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(negative),
+	KUNIT_CASE(negative_held),
 	KUNIT_CASE(negative_delete),
 	KUNIT_CASE(negative_expire),
 	KUNIT_CASE(positive),
 	KUNIT_CASE(positive_delete),
 	KUNIT_CASE(positive_delete_other),
 	KUNIT_CASE(positive_expire),
+	KUNIT_CASE(positive_expired),
 	KUNIT_CASE(directory),
 	KUNIT_CASE(directory_delete),
 	KUNIT_CASE(directory_delete_busy),
@@ -498,12 +549,23 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(race_move_out),
 	KUNIT_CASE(race_unlink),
 	KUNIT_CASE(race_create),
+	KUNIT_CASE(race_rmdir),
 	{}
 };
 
+/* Most tests notify names in the root. */
+static int fuse_inval_entry_init(struct kunit *test)
+{
+	int err = fuse_fx_init(test);
+
+	if (!err)
+		fuse_fx_add_neighbours(test->priv, "");
+	return err;
+}
+
 static struct kunit_suite fuse_inval_entry_suite = {
 	.name		= "fuse_inval_entry",
-	.init		= fuse_fx_init,
+	.init		= fuse_inval_entry_init,
 	.exit		= fuse_fx_exit,
 	.test_cases	= fuse_inval_entry_cases,
 };
