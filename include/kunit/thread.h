@@ -23,7 +23,7 @@ struct rw_semaphore;
  * How long, in jiffies, any wait for a thread may take. Nothing is ever won by
  * waiting: the limit only bounds how long a failure takes to show.
  */
-#define KUNIT_THREAD_LIMIT	(10 * HZ)
+#define KUNIT_THREAD_LIMIT	(5 * HZ)
 
 /**
  * kunit_thread_run() - Run a function in a thread of its own
@@ -68,7 +68,7 @@ bool kunit_thread_sleeps_on_rwsem(struct kunit_thread *thread,
  * @ret: Where to put what the function of the thread returned, or NULL.
  *
  * May be called more than once. When the thread does not end within
- * %KUNIT_THREAD_LIMIT the test fails.
+ * %KUNIT_THREAD_LIMIT the test fails; only the first call waits for that long.
  *
  * Context: Process context; may sleep. The caller must not hold a lock that the
  * thread needs.

@@ -20,6 +20,7 @@ struct kunit_thread {
 	/* Completed by the core when the task exits, whatever made it exit. */
 	struct completion *exited;
 	bool joined;
+	bool late;
 	int (*fn)(void *data);
 	void *data;
 	int ret;
@@ -39,10 +40,12 @@ bool kunit_thread_join(struct kunit_thread *thread, int *ret)
 {
 	if (!thread->joined)
 		thread->joined = wait_for_completion_timeout(thread->exited,
-							     KUNIT_THREAD_LIMIT);
-	if (!thread->joined)
+							     thread->late ? 1 : KUNIT_THREAD_LIMIT);
+	if (!thread->joined && !thread->late) {
+		thread->late = true;
 		KUNIT_FAIL(thread->test, "thread %s did not end within %d s",
 			   thread->task->comm, KUNIT_THREAD_LIMIT / HZ);
+	}
 	if (ret)
 		*ret = thread->joined ? thread->ret : -ETIMEDOUT;
 	return thread->joined;
