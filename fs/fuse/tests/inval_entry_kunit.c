@@ -273,24 +273,38 @@ static void hard_link(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "two"));
 }
 
+static unsigned int asks_attributes(struct fuse_fixture *fx, const char *path)
+{
+	unsigned int before = fuse_fake_requests(fx->server, FUSE_GETATTR);
+
+	KUNIT_EXPECT_EQ(fx->test, fuse_fx_stat(fx, path), 0);
+	return fuse_fake_requests(fx->server, FUSE_GETATTR) - before;
+}
+
 /* A name that changes is a change of the directory: its attributes are stale. */
 static void parent_attributes(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	unsigned int asked;
 	u64 dir;
 
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	fuse_fake_add(fx->server, "dir/other", S_IFREG | 0644);
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir"), 0);
-	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/other"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 0);
 
 	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "file"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
+	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
+	fuse_fx_inval(fx, dir, "none");
+	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
+	KUNIT_EXPECT_EQ(test, fuse_fx_expire(fx, dir, "other"), 0);
+	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
+
+	/* Nothing was known of this one, so nothing has changed. */
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "never"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 0);
 }
 
 /* The directory was renamed: it is known by its nodeid, so that is no matter. */
