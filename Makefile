@@ -7,16 +7,17 @@ options = $(if $(KDIR),--kdir '$(KDIR)') $(if $(FIX),--fix '$(FIX)') \
 .PHONY: help check test clean
 
 help:
-	@echo 'make check   build the fixed kernel in UML, run the suites, give a verdict'
+	@echo 'make check   build a kernel with the fix in UML, run the suites, give a verdict'
 	@echo 'make test    the tests of this project itself (takes a while)'
 	@echo 'make clean   remove build/ (the kernel source stays in the cache folder)'
 	@echo
 	@echo 'Variables of make check:'
-	@echo '  KDIR=DIR        your own kernel tree (default: the newest from Debian)'
+	@echo '  KDIR=DIR        your own kernel tree, 7.2 or later (default: from Debian)'
 	@echo '  FIX=FILE        a patch of fs/fuse/dir.c to judge in place of ours;'
 	@echo '                  "none" judges the tree as it is'
 	@echo '  PROFILE=debug   with KASAN, lockdep and more (default: fast)'
 	@echo "  FILTER=GLOB     only these cases, e.g. 'fuse_inval_entry.race_*'"
+	@echo 'More, such as JSON and JUnit results: tools/judge --help'
 
 check:
 	@tools/deps
