@@ -51,9 +51,8 @@ struct fuse_fake_name {
 };
 
 /*
- * The first complaint is the one that leads to the mistake. The fixture fails
- * the test: a server thread cannot tell which test a late request is due to.
- * Called with server->tree held.
+ * The first complaint is the one that leads to the mistake. It is kept for the
+ * fixture, which fails the test. Called with server->tree held.
  */
 static __printf(2, 3) void fuse_fake_complain(struct fuse_fake_server *server,
 					      const char *fmt, ...)
@@ -143,7 +142,7 @@ static void fuse_fake_del_name(struct fuse_fake_name *n)
 	fuse_fake_put_node(node);
 }
 
-/* The name may exist already: then this is how -EEXIST comes about. */
+/* A removed directory takes no new name. */
 static int fuse_fake_make(struct fuse_fake_server *server, struct fuse_fake_node *dir,
 			  const char *name, umode_t mode, struct fuse_fake_node **result)
 {

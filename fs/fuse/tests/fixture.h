@@ -28,7 +28,6 @@
 
 struct dentry;
 struct file;
-struct inode;
 struct kunit;
 struct kunit_thread;
 struct vfsmount;
