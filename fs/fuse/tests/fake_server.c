@@ -177,6 +177,17 @@ static int fuse_fake_unmake(struct fuse_fake_node *dir, const char *name)
 	return 0;
 }
 
+/* Whatever is in a directory. */
+static void fuse_fake_clear_dir(struct fuse_fake_node *dir)
+{
+	struct fuse_fake_name *n, *next;
+
+	list_for_each_entry_safe(n, next, &dir->names, list) {
+		fuse_fake_clear_dir(n->node);
+		fuse_fake_del_name(n);
+	}
+}
+
 static int fuse_fake_move(struct fuse_fake_node *olddir, const char *oldname,
 			  struct fuse_fake_node *newdir, const char *newname,
 			  unsigned int flags)
@@ -690,6 +701,54 @@ static int fuse_fake_handle(struct fuse_fake_server *server, struct fuse_req *re
 }
 
 /*
+ * Changes behind the kernel's back.
+ */
+
+/* The directory that @path is in; @last is set to what follows the last slash. */
+static struct fuse_fake_node *fuse_fake_dir(struct fuse_fake_server *server,
+					    const char *path, const char **last)
+{
+	struct fuse_fake_node *dir = fuse_fake_node(server, FUSE_ROOT_ID);
+	const char *slash;
+
+	for (; dir && (slash = strchr(path, '/')); path = slash + 1) {
+		char *name = kmemdup_nul(path, slash - path, GFP_KERNEL);
+		struct fuse_fake_name *n = name ? fuse_fake_name(dir, name) : NULL;
+
+		kfree(name);
+		dir = n ? n->node : NULL;
+	}
+	*last = path;
+	return dir;
+}
+
+static int fuse_fake_change(struct fuse_fake_server *server, enum fuse_fake_change change,
+			    const char *path, umode_t mode, u64 *nodeid)
+{
+	struct fuse_fake_node *dir, *node;
+	struct fuse_fake_name *n;
+	const char *name;
+	int err;
+
+	guard(mutex)(&server->tree);
+	dir = fuse_fake_dir(server, path, &name);
+	n = dir ? fuse_fake_name(dir, name) : NULL;
+	if (!dir || (!n && change != FUSE_FAKE_ADD))
+		return -ENOENT;
+	if (change & (FUSE_FAKE_EMPTY | FUSE_FAKE_REMOVE))
+		fuse_fake_clear_dir(n->node);
+	if (change & FUSE_FAKE_REMOVE)
+		fuse_fake_del_name(n);
+	if (change & FUSE_FAKE_ADD) {
+		err = fuse_fake_make(server, dir, name, mode, &node);
+		if (err)
+			return err;
+		*nodeid = node->nodeid;
+	}
+	return 0;
+}
+
+/*
  * The thread and its queue.
  */
 
@@ -764,6 +823,33 @@ static int fuse_fake_thread(void *arg)
 	return 0;
 }
 
+/* Make the change that is to come before this request of the current task. */
+static void fuse_fake_change_upon(struct fuse_fake_server *server, u32 opcode)
+{
+	struct fuse_fake_upon *upon, *found = NULL;
+	u64 nodeid;
+	int err;
+
+	scoped_guard(spinlock, &server->lock) {
+		list_for_each_entry(upon, &server->upons, list) {
+			if (upon->task == current && upon->opcode == opcode) {
+				list_del_init(&upon->list);
+				found = upon;
+				break;
+			}
+		}
+	}
+	if (!found)
+		return;
+	/* No assertion: the task is in the middle of a system call. */
+	err = fuse_fake_change(server, found->change, found->path, S_IFREG | 0644, &nodeid);
+	if (err) {
+		guard(mutex)(&server->tree);
+		fuse_fake_complain(server, "cannot change '%s' upon opcode %u: %d",
+				   found->path, opcode, err);
+	}
+}
+
 static void fuse_fake_send_req(struct fuse_iqueue *fiq, struct fuse_req *req)
 {
 	struct fuse_fake_server *server = fiq->priv;
@@ -772,6 +858,8 @@ static void fuse_fake_send_req(struct fuse_iqueue *fiq, struct fuse_req *req)
 
 	fuse_request_assign_unique(fiq, req);
 	clear_bit(FR_PENDING, &req->flags);
+
+	fuse_fake_change_upon(server, opcode);
 
 	/* INIT comes with a spinlock held, so it cannot be answered from here. */
 	spin_lock(&server->lock);
@@ -874,6 +962,22 @@ void fuse_fake_quiet_end(struct fuse_fake_server *server, struct fuse_fake_quiet
 	list_del(&quiet->list);
 }
 
+void fuse_fake_upon_begin(struct fuse_fake_server *server, struct fuse_fake_upon *upon)
+{
+	upon->task = current;
+	guard(spinlock)(&server->lock);
+	list_add_tail(&upon->list, &server->upons);
+}
+
+bool fuse_fake_upon_end(struct fuse_fake_server *server, struct fuse_fake_upon *upon)
+{
+	guard(spinlock)(&server->lock);
+	if (list_empty(&upon->list))
+		return true;
+	list_del(&upon->list);
+	return false;
+}
+
 struct fuse_fake_told *fuse_fake_told(struct fuse_fake_server *server, u64 parent,
 				      const char *name)
 {
@@ -911,42 +1015,16 @@ u64 fuse_fake_known(struct fuse_fake_server *server, u64 *nlookup)
 }
 
 /*
- * Changes behind the kernel's back.
+ * The functions of a test that change the namespace.
  */
-
-/* The directory that @path is in; @last is set to what follows the last slash. */
-static struct fuse_fake_node *fuse_fake_dir(struct fuse_fake_server *server,
-					    const char *path, const char **last)
-{
-	struct fuse_fake_node *dir = fuse_fake_node(server, FUSE_ROOT_ID);
-	const char *slash;
-
-	for (; dir && (slash = strchr(path, '/')); path = slash + 1) {
-		char *name = kmemdup_nul(path, slash - path, GFP_KERNEL);
-		struct fuse_fake_name *n = name ? fuse_fake_name(dir, name) : NULL;
-
-		kfree(name);
-		dir = n ? n->node : NULL;
-	}
-	*last = path;
-	return dir;
-}
 
 u64 fuse_fake_add(struct fuse_fake_server *server, const char *path, umode_t mode)
 {
-	struct fuse_fake_node *dir, *node;
-	int err = -ENOENT;
-	const char *name;
 	u64 nodeid = 0;
 
-	scoped_guard(mutex, &server->tree) {
-		dir = fuse_fake_dir(server, path, &name);
-		if (dir)
-			err = fuse_fake_make(server, dir, name, mode, &node);
-		if (!err)
-			nodeid = node->nodeid;
-	}
-	KUNIT_ASSERT_EQ_MSG(server->test, err, 0, "the server cannot add %s", path);
+	KUNIT_ASSERT_EQ_MSG(server->test, 0,
+			    fuse_fake_change(server, FUSE_FAKE_ADD, path, mode, &nodeid),
+			    "the server cannot add %s", path);
 	return nodeid;
 }
 
@@ -970,16 +1048,9 @@ void fuse_fake_link(struct fuse_fake_server *server, const char *old, const char
 
 void fuse_fake_remove(struct fuse_fake_server *server, const char *path)
 {
-	struct fuse_fake_node *dir;
-	int err = -ENOENT;
-	const char *name;
-
-	scoped_guard(mutex, &server->tree) {
-		dir = fuse_fake_dir(server, path, &name);
-		if (dir)
-			err = fuse_fake_unmake(dir, name);
-	}
-	KUNIT_ASSERT_EQ_MSG(server->test, err, 0, "the server cannot remove %s", path);
+	KUNIT_ASSERT_EQ_MSG(server->test, 0,
+			    fuse_fake_change(server, FUSE_FAKE_REMOVE, path, 0, NULL),
+			    "the server cannot remove %s", path);
 }
 
 void fuse_fake_rename(struct fuse_fake_server *server, const char *old, const char *new)
@@ -1037,6 +1108,7 @@ struct fuse_fake_server *fuse_fake_server_start(struct kunit *test)
 	INIT_LIST_HEAD(&server->queue);
 	INIT_LIST_HEAD(&server->holds);
 	INIT_LIST_HEAD(&server->quiet);
+	INIT_LIST_HEAD(&server->upons);
 	mutex_init(&server->tree);
 	INIT_LIST_HEAD(&server->nodes);
 	INIT_LIST_HEAD(&server->told);

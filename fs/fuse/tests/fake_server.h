@@ -14,6 +14,7 @@
 #ifndef _FS_FUSE_TESTS_FAKE_SERVER_H
 #define _FS_FUSE_TESTS_FAKE_SERVER_H
 
+#include <linux/bits.h>
 #include <linux/completion.h>
 #include <linux/fuse.h>
 #include <linux/list.h>
@@ -47,6 +48,7 @@ struct task_struct;
  * @busy: @thread is at work
  * @holds: requests to stop in front of
  * @quiet: tasks that must not send a request
+ * @upons: changes that wait for a request
  * @requests: how often each opcode has been sent
  * @tree: protects the members from @nodes on
  * @nodes: every node that has a name or is known to the kernel
@@ -71,6 +73,7 @@ struct fuse_fake_server {
 	bool busy;
 	struct list_head holds;
 	struct list_head quiet;
+	struct list_head upons;
 	unsigned int requests[FUSE_FAKE_OPCODES];
 
 	struct mutex tree; /* from @nodes on */
@@ -129,6 +132,29 @@ struct fuse_fake_quiet {
 	struct task_struct *task;
 	unsigned int requests;
 	u32 opcode;
+};
+
+/* What can happen to a name behind the kernel's back; may be combined. */
+enum fuse_fake_change {
+	FUSE_FAKE_EMPTY		= BIT(0),	/* what is in the directory goes */
+	FUSE_FAKE_REMOVE	= BIT(1),	/* the name goes, with all below it */
+	FUSE_FAKE_ADD		= BIT(2),	/* there is a new file of that name */
+};
+
+/**
+ * struct fuse_fake_upon - A change that is just ahead of a request
+ * @list: entry in the server's list
+ * @task: the task that sends the request
+ * @opcode: the opcode of the request
+ * @change: what happens
+ * @path: to which name
+ */
+struct fuse_fake_upon {
+	struct list_head list;
+	struct task_struct *task;
+	u32 opcode;
+	enum fuse_fake_change change;
+	const char *path;
 };
 
 extern const struct fuse_iqueue_ops fuse_fake_iqueue_ops;
@@ -190,7 +216,7 @@ void fuse_fake_link(struct fuse_fake_server *server, const char *old, const char
 /**
  * fuse_fake_remove() - Take a name away behind the kernel's back
  * @server: The server.
- * @path: The name. A directory has to be empty.
+ * @path: The name, which may be that of a directory with something in it.
  */
 void fuse_fake_remove(struct fuse_fake_server *server, const char *path);
 
@@ -244,6 +270,24 @@ void fuse_fake_quiet_begin(struct fuse_fake_server *server, struct fuse_fake_qui
  * @quiet: What fuse_fake_quiet_begin() was called with.
  */
 void fuse_fake_quiet_end(struct fuse_fake_server *server, struct fuse_fake_quiet *quiet);
+
+/**
+ * fuse_fake_upon_begin() - Change something when the current task's request comes
+ * @server: The server.
+ * @upon: The change: @opcode, @change and @path are set by the caller. It is made
+ *	once, before the server sees the request, as if another client had been
+ *	faster.
+ */
+void fuse_fake_upon_begin(struct fuse_fake_server *server, struct fuse_fake_upon *upon);
+
+/**
+ * fuse_fake_upon_end() - The request has come, or never will
+ * @server: The server.
+ * @upon: What fuse_fake_upon_begin() was called with.
+ *
+ * Return: true if the change was made.
+ */
+bool fuse_fake_upon_end(struct fuse_fake_server *server, struct fuse_fake_upon *upon);
 
 /**
  * fuse_fake_told() - What the kernel has been told about a name

@@ -191,7 +191,7 @@ static void timeouts(struct kunit *test)
 static void holds(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op mkdir = { .path = "dir/new" };
+	struct fuse_fx_op mkdir = { .path = { "dir/new" } };
 	struct fuse_fake_hold *hold;
 	struct kunit_thread *thread;
 	int err;

@@ -53,8 +53,26 @@ struct fuse_fx_file {
 struct fuse_fx_thread {
 	struct list_head list;
 	struct kunit_thread *thread;
+	int (*call)(struct fuse_fx_op *op);
 	struct fuse_fx_op op;
 };
+
+/*
+ * A property does not hold. The first ones lead to the mistake, and a report of
+ * a screenful is not read.
+ */
+static __printf(2, 3) void fuse_fx_broken(struct fuse_fixture *fx, const char *fmt, ...)
+{
+	char text[160];
+	va_list args;
+
+	if (fx->broken++ > 1)
+		return;
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	KUNIT_FAIL(fx->test, "%s", text);
+}
 
 static struct fuse_conn *fuse_fx_conn(struct fuse_fixture *fx)
 {
@@ -143,9 +161,10 @@ static struct file_system_type fuse_fx_fs_type = {
  * System calls.
  */
 
-static int fuse_fx_lookup(struct fuse_fixture *fx, const char *name, struct path *path)
+static int fuse_fx_lookup(struct fuse_fixture *fx, const char *name, unsigned int flags,
+			  struct path *path)
 {
-	return vfs_path_lookup(fx->mnt->mnt_root, fx->mnt, name, 0, path);
+	return vfs_path_lookup(fx->mnt->mnt_root, fx->mnt, name, flags, path);
 }
 
 /* The directory that @name is in; @last is set to what follows the last slash. */
@@ -166,23 +185,28 @@ static int fuse_fx_parent(struct fuse_fixture *fx, const char *name, struct path
 	parent = kmemdup_nul(name, slash - name, GFP_KERNEL);
 	if (!parent)
 		return -ENOMEM;
-	err = fuse_fx_lookup(fx, parent, dir);
+	err = fuse_fx_lookup(fx, parent, 0, dir);
 	kfree(parent);
 	return err;
 }
 
-int fuse_fx_stat(struct fuse_fixture *fx, const char *name)
+static int fuse_fx_stat_flags(struct fuse_fixture *fx, const char *name, unsigned int flags)
 {
 	struct kstat stat;
 	struct path path;
 	int err;
 
-	err = fuse_fx_lookup(fx, name, &path);
+	err = fuse_fx_lookup(fx, name, flags, &path);
 	if (err)
 		return err;
 	err = vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0);
 	path_put(&path);
 	return err;
+}
+
+int fuse_fx_stat(struct fuse_fixture *fx, const char *name)
+{
+	return fuse_fx_stat_flags(fx, name, 0);
 }
 
 int fuse_fx_stat_asks(struct fuse_fixture *fx, const char *name, unsigned int *asked)
@@ -194,27 +218,30 @@ int fuse_fx_stat_asks(struct fuse_fixture *fx, const char *name, unsigned int *a
 	return err;
 }
 
-struct file *fuse_fx_open(struct fuse_fixture *fx, const char *name, int flags)
+static struct file *fuse_fx_open_file(struct fuse_fixture *fx, const char *name, int flags)
 {
 	struct path root = { .mnt = fx->mnt, .dentry = fx->mnt->mnt_root };
-	struct fuse_fx_file *f = kunit_kzalloc(fx->test, sizeof(*f), GFP_KERNEL);
 
-	KUNIT_ASSERT_NOT_NULL(fx->test, f);
-	f->file = file_open_root(&root, name, flags, flags & O_CREAT ? 0644 : 0);
-	if (!IS_ERR(f->file))
-		list_add_tail(&f->list, &fx->files);
-	return f->file;
+	return file_open_root(&root, name, flags, flags & O_CREAT ? 0644 : 0);
 }
 
-static void fuse_fx_close_file(struct fuse_fx_file *f)
+static void fuse_fx_close_file(struct file *file)
 {
-	struct file *file = f->file;
-
-	list_del(&f->list);
 	if (file->f_op->flush)
 		file->f_op->flush(file, NULL);
 	/* fput() would leave the rest to a work item, as this is a kernel thread. */
 	__fput_sync(file);
+}
+
+struct file *fuse_fx_open(struct fuse_fixture *fx, const char *name, int flags)
+{
+	struct fuse_fx_file *f = kunit_kzalloc(fx->test, sizeof(*f), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(fx->test, f);
+	f->file = fuse_fx_open_file(fx, name, flags);
+	if (!IS_ERR(f->file))
+		list_add_tail(&f->list, &fx->files);
+	return f->file;
 }
 
 void fuse_fx_close(struct fuse_fixture *fx, struct file *file)
@@ -223,7 +250,8 @@ void fuse_fx_close(struct fuse_fixture *fx, struct file *file)
 
 	list_for_each_entry(f, &fx->files, list) {
 		if (f->file == file) {
-			fuse_fx_close_file(f);
+			list_del(&f->list);
+			fuse_fx_close_file(file);
 			return;
 		}
 	}
@@ -280,31 +308,104 @@ int fuse_fx_unlink(struct fuse_fixture *fx, const char *name)
 	return fuse_fx_remove(fx, name, false);
 }
 
-int fuse_fx_rename(struct fuse_fixture *fx, const char *old, const char *new,
-		   unsigned int flags)
+int fuse_fx_link(struct fuse_fixture *fx, const char *old, const char *new)
+{
+	struct path target, dir;
+	struct dentry *dentry;
+	struct qstr last;
+	int err;
+
+	err = fuse_fx_lookup(fx, old, 0, &target);
+	if (err)
+		return err;
+	err = fuse_fx_parent(fx, new, &dir, &last);
+	if (err)
+		goto put_target;
+	dentry = start_creating(&nop_mnt_idmap, dir.dentry, &last);
+	err = PTR_ERR_OR_ZERO(dentry);
+	if (!err)
+		err = vfs_link(target.dentry, &nop_mnt_idmap, d_inode(dir.dentry), dentry, NULL);
+	end_creating(dentry);
+	path_put(&dir);
+put_target:
+	path_put(&target);
+	return err;
+}
+
+/* One more rename between two directories that are locked already. */
+static int fuse_fx_rename_locked(struct renamedata *rd, struct qstr *old, struct qstr *new)
+{
+	int err;
+
+	rd->old_dentry = lookup_noperm(old, rd->old_parent);
+	if (IS_ERR(rd->old_dentry))
+		return PTR_ERR(rd->old_dentry);
+	rd->new_dentry = lookup_noperm(new, rd->new_parent);
+	err = PTR_ERR_OR_ZERO(rd->new_dentry);
+	if (!err) {
+		err = d_is_negative(rd->old_dentry) ? -ENOENT : vfs_rename(rd);
+		dput(rd->new_dentry);
+	}
+	dput(rd->old_dentry);
+	return err;
+}
+
+static bool fuse_fx_same_dir(const char *a, const char *b)
+{
+	size_t len = kbasename(a) - a;
+
+	return len == kbasename(b) - b && !strncmp(a, b, len);
+}
+
+/*
+ * Rename @path[0] to @path[1]. When @path[2] is set, rename that to @path[3]
+ * before any lock is released; both renames are between the same directories, in
+ * one direction or the other.
+ */
+static int fuse_fx_renames(struct fuse_fixture *fx, const char * const path[4],
+			   unsigned int flags)
 {
 	struct renamedata rd = { .mnt_idmap = &nop_mnt_idmap, .flags = flags };
 	struct path olddir, newdir;
 	struct qstr oldlast, newlast;
 	int err;
 
-	err = fuse_fx_parent(fx, old, &olddir, &oldlast);
+	err = fuse_fx_parent(fx, path[0], &olddir, &oldlast);
 	if (err)
 		return err;
-	err = fuse_fx_parent(fx, new, &newdir, &newlast);
+	err = fuse_fx_parent(fx, path[1], &newdir, &newlast);
 	if (err)
 		goto put_olddir;
 	rd.old_parent = olddir.dentry;
 	rd.new_parent = newdir.dentry;
 	err = start_renaming(&rd, 0, &oldlast, &newlast);
-	if (!err) {
-		err = vfs_rename(&rd);
-		end_renaming(&rd);
+	if (err)
+		goto put_newdir;
+	err = vfs_rename(&rd);
+	if (!err && path[2]) {
+		struct renamedata second = rd;
+
+		oldlast = QSTR(kbasename(path[2]));
+		newlast = QSTR(kbasename(path[3]));
+		second.flags = 0;
+		if (!fuse_fx_same_dir(path[2], path[0]))
+			swap(second.old_parent, second.new_parent);
+		err = fuse_fx_rename_locked(&second, &oldlast, &newlast);
 	}
+	end_renaming(&rd);
+put_newdir:
 	path_put(&newdir);
 put_olddir:
 	path_put(&olddir);
 	return err;
+}
+
+int fuse_fx_rename(struct fuse_fixture *fx, const char *old, const char *new,
+		   unsigned int flags)
+{
+	const char *path[4] = { old, new };
+
+	return fuse_fx_renames(fx, path, flags);
 }
 
 /*
@@ -326,7 +427,7 @@ struct dentry *fuse_fx_hold(struct fuse_fixture *fx, const char *name)
 	struct dentry *dentry;
 	struct path path;
 
-	KUNIT_ASSERT_EQ_MSG(fx->test, fuse_fx_lookup(fx, name, &path), 0, "lookup of %s", name);
+	KUNIT_ASSERT_EQ_MSG(fx->test, fuse_fx_lookup(fx, name, 0, &path), 0, "lookup of %s", name);
 	dentry = dget(path.dentry);
 	path_put(&path);
 	return fuse_fx_hold_dentry(fx, dentry);
@@ -371,14 +472,14 @@ static bool fuse_fx_check_lock(struct fuse_fixture *fx, struct dentry *dentry)
 {
 	if (d_really_is_negative(dentry) || !inode_is_locked(d_inode(dentry)))
 		return true;
-	KUNIT_FAIL(fx->test, "not balanced: '%pd' is still locked", dentry);
+	fuse_fx_broken(fx, "not balanced: '%pd' is still locked", dentry);
 	return false;
 }
 
 static bool fuse_fx_check_locks(struct fuse_fixture *fx)
 {
 	if (rwsem_is_locked(&fuse_fx_conn(fx)->killsb)) {
-		KUNIT_FAIL(fx->test, "not balanced: killsb is still held");
+		fuse_fx_broken(fx, "not balanced: killsb is still held");
 		return false;
 	}
 	return fuse_fx_check_tree(fx, fx->mnt->mnt_root, fuse_fx_check_lock);
@@ -420,7 +521,7 @@ int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *n
 	fuse_fake_take_back(fx->server, parent, name, below);
 
 	if (quiet.requests)
-		KUNIT_FAIL(fx->test, "not quiet: the notification for '%s' sent opcode %u",
+		fuse_fx_broken(fx, "not quiet: the notification for '%s' sent opcode %u",
 			   name, quiet.opcode);
 	/* Do not run into a lock that was lost; while others run it may be theirs. */
 	if (list_empty(&fx->threads))
@@ -428,53 +529,159 @@ int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *n
 	return err;
 }
 
-struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*fn)(void *op),
+/*
+ * Threads.
+ */
+
+static int fuse_fx_thread(void *data)
+{
+	struct fuse_fx_thread *t = data;
+	struct fuse_fixture *fx = t->op.fx;
+	int err;
+
+	if (!t->op.upon.change)
+		return t->call(&t->op);
+	fuse_fake_upon_begin(fx->server, &t->op.upon);
+	err = t->call(&t->op);
+	if (!fuse_fake_upon_end(fx->server, &t->op.upon))
+		KUNIT_FAIL(fx->test, "opcode %u did not come, so that '%s' was not changed",
+			   t->op.upon.opcode, t->op.upon.path);
+	return err;
+}
+
+struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
 				 const struct fuse_fx_op *op)
 {
 	struct fuse_fx_thread *t = kzalloc_obj(*t);
 
 	KUNIT_ASSERT_NOT_NULL(fx->test, t);
+	t->call = call;
 	t->op = *op;
 	t->op.fx = fx;
 	/* First of all, so that nothing of it is freed while the thread runs. */
 	list_add_tail(&t->list, &fx->threads);
-	t->thread = kunit_thread_run(fx->test, "fuse_fx", fn, &t->op);
+	t->thread = kunit_thread_run(fx->test, "fuse_fx", fuse_fx_thread, t);
 	return t->thread;
 }
 
-int fuse_fx_do_mkdir(void *data)
+int fuse_fx_do_stat(struct fuse_fx_op *op)
 {
-	struct fuse_fx_op *op = data;
-
-	return fuse_fx_mkdir(op->fx, op->path);
+	return fuse_fx_stat_flags(op->fx, op->path[0], op->flags);
 }
 
-int fuse_fx_do_rmdir(void *data)
+int fuse_fx_do_create(struct fuse_fx_op *op)
 {
-	struct fuse_fx_op *op = data;
+	struct file *file = fuse_fx_open_file(op->fx, op->path[0], O_CREAT | O_WRONLY);
 
-	return fuse_fx_rmdir(op->fx, op->path);
+	if (!IS_ERR(file))
+		fuse_fx_close_file(file);
+	return PTR_ERR_OR_ZERO(file);
 }
 
-int fuse_fx_do_rename(void *data)
+int fuse_fx_do_mkdir(struct fuse_fx_op *op)
 {
-	struct fuse_fx_op *op = data;
-
-	return fuse_fx_rename(op->fx, op->path, op->path2, 0);
+	return fuse_fx_mkdir(op->fx, op->path[0]);
 }
 
-int fuse_fx_do_unlink(void *data)
+int fuse_fx_do_link(struct fuse_fx_op *op)
 {
-	struct fuse_fx_op *op = data;
-
-	return fuse_fx_unlink(op->fx, op->path);
+	return fuse_fx_link(op->fx, op->path[0], op->path[1]);
 }
 
-int fuse_fx_do_inval(void *data)
+int fuse_fx_do_unlink(struct fuse_fx_op *op)
 {
-	struct fuse_fx_op *op = data;
+	return fuse_fx_unlink(op->fx, op->path[0]);
+}
 
-	return fuse_fx_inval(op->fx, op->parent, op->path);
+int fuse_fx_do_rmdir(struct fuse_fx_op *op)
+{
+	return fuse_fx_rmdir(op->fx, op->path[0]);
+}
+
+int fuse_fx_do_rename(struct fuse_fx_op *op)
+{
+	return fuse_fx_rename(op->fx, op->path[0], op->path[1], op->flags);
+}
+
+int fuse_fx_do_two_renames(struct fuse_fx_op *op)
+{
+	return fuse_fx_renames(op->fx, op->path, op->flags);
+}
+
+static bool fuse_fx_filldir(struct dir_context *ctx, const char *name, int namelen,
+			    loff_t offset, u64 ino, unsigned int type)
+{
+	return true;
+}
+
+int fuse_fx_do_readdir(struct fuse_fx_op *op)
+{
+	struct dir_context ctx = { .actor = fuse_fx_filldir };
+	struct file *file;
+	int err;
+
+	file = fuse_fx_open_file(op->fx, op->path[0], O_RDONLY | O_DIRECTORY);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	err = iterate_dir(file, &ctx);
+	fuse_fx_close_file(file);
+	return err;
+}
+
+int fuse_fx_do_notify(struct fuse_fx_op *op)
+{
+	return fuse_fx_notify(op->fx, op->parent, op->child, op->path[0], op->flags);
+}
+
+static int fuse_fx_gate_thread(void *data)
+{
+	struct fuse_fx_gate *gate = data;
+	struct inode *dir = d_inode(gate->dir);
+
+	if (gate->shared)
+		inode_lock_shared_nested(dir, I_MUTEX_PARENT);
+	else
+		inode_lock_nested(dir, I_MUTEX_PARENT);
+	complete(&gate->locked);
+	/* The limit is for a test that has gone wrong. */
+	wait_for_completion_timeout(&gate->open, KUNIT_THREAD_LIMIT);
+	if (gate->shared)
+		inode_unlock_shared(dir);
+	else
+		inode_unlock(dir);
+	return 0;
+}
+
+void fuse_fx_gate_wait(struct fuse_fixture *fx, struct fuse_fx_gate *gate)
+{
+	KUNIT_ASSERT_TRUE_MSG(fx->test,
+			      wait_for_completion_timeout(&gate->locked, KUNIT_THREAD_LIMIT),
+			      "'%pd' is not unlocked", gate->dir);
+}
+
+struct fuse_fx_gate *fuse_fx_gate(struct fuse_fixture *fx, struct dentry *dir, bool shared)
+{
+	struct rw_semaphore *sem = &d_inode(dir)->i_rwsem;
+	struct fuse_fx_gate *gate = kzalloc_obj(*gate);
+	bool queue = rwsem_is_locked(sem);
+
+	KUNIT_ASSERT_NOT_NULL(fx->test, gate);
+	gate->dir = dir;
+	gate->shared = shared;
+	init_completion(&gate->locked);
+	init_completion(&gate->open);
+	list_add_tail(&gate->list, &fx->gates);
+	gate->thread = kunit_thread_run(fx->test, "fuse_fx_gate", fuse_fx_gate_thread, gate);
+	if (queue)
+		KUNIT_ASSERT_TRUE(fx->test, kunit_thread_sleeps_on_rwsem(gate->thread, sem));
+	else
+		fuse_fx_gate_wait(fx, gate);
+	return gate;
+}
+
+void fuse_fx_gate_open(struct fuse_fx_gate *gate)
+{
+	complete(&gate->open);
 }
 
 /*
@@ -493,7 +700,7 @@ static bool fuse_fx_check_ref(struct fuse_fixture *fx, struct dentry *dentry)
 		refs -= held->dentry == dentry;
 	if (!refs)
 		return true;
-	KUNIT_FAIL(fx->test, "not balanced: '%pd' (%s, %s) has %d references too many",
+	fuse_fx_broken(fx, "not balanced: '%pd' (%s, %s) has %d references too many",
 		   dentry, d_unhashed(dentry) ? "unhashed" : "hashed",
 		   d_really_is_negative(dentry) ? "negative" : "positive", refs);
 	return false;
@@ -540,7 +747,7 @@ static void fuse_fx_check_no_collateral(struct fuse_fixture *fx)
 			continue;
 		if (told->seq == seq)
 			continue;
-		KUNIT_FAIL(fx->test, "collateral: '%s' in nodeid %llu is not cached any more",
+		fuse_fx_broken(fx, "collateral: '%s' in nodeid %llu is not cached any more",
 			   told->name, told->parent);
 	}
 }
@@ -556,7 +763,7 @@ static void fuse_fx_check_fresh(struct fuse_fixture *fx)
 		told = fuse_fake_told(fx->server, call->parent, call->name);
 		if (told && told->seq > call->seq)
 			continue;
-		KUNIT_FAIL(fx->test, "not fresh: '%s' in nodeid %llu comes from before the call",
+		fuse_fx_broken(fx, "not fresh: '%s' in nodeid %llu comes from before the call",
 			   call->name, call->parent);
 	}
 }
@@ -570,17 +777,17 @@ static bool fuse_fx_check_empty(struct fuse_fixture *fx)
 	shrink_dcache_parent(root);
 	fuse_fake_settle(fx->server);
 	if (!hlist_empty(&root->d_children)) {
-		KUNIT_FAIL(fx->test, "not balanced: the dcache cannot be emptied");
+		fuse_fx_broken(fx, "not balanced: the dcache cannot be emptied");
 		return false;
 	}
 	nodeid = fuse_fake_known(fx->server, &nlookup);
 	if (nodeid) {
-		KUNIT_FAIL(fx->test, "not balanced: nodeid %llu (%llu lookups) is still in use",
+		fuse_fx_broken(fx, "not balanced: nodeid %llu (%llu lookups) is still in use",
 			   nodeid, nlookup);
 		return false;
 	}
 	if (icount_read_once(d_inode(root)) != 1) {
-		KUNIT_FAIL(fx->test, "not balanced: the root inode has %u references instead of 1",
+		fuse_fx_broken(fx, "not balanced: the root inode has %u references instead of 1",
 			   icount_read_once(d_inode(root)));
 		return false;
 	}
@@ -592,16 +799,21 @@ static void fuse_fx_check_complaint(struct fuse_fixture *fx)
 	char complaint[FUSE_FAKE_COMPLAINT];
 
 	if (fuse_fake_complaint(fx->server, complaint))
-		KUNIT_FAIL(fx->test, "the server complains: %s", complaint);
+		fuse_fx_broken(fx, "the server complains: %s", complaint);
 }
 
 static bool fuse_fx_check(struct fuse_fixture *fx)
 {
 	struct fuse_fx_held *held;
 	struct fuse_fx_file *f, *next;
+	struct fuse_fx_gate *gate;
 	struct fuse_fx_thread *t;
 	bool ok = true;
 
+	list_for_each_entry(gate, &fx->gates, list) {
+		fuse_fx_gate_open(gate);
+		ok &= gate->thread && kunit_thread_join(gate->thread, NULL);
+	}
 	fuse_fake_let_go(fx->server);
 	list_for_each_entry(t, &fx->threads, list)
 		ok &= t->thread && kunit_thread_join(t->thread, NULL);
@@ -614,7 +826,7 @@ static bool fuse_fx_check(struct fuse_fixture *fx)
 	if (!fuse_fx_check_locks(fx))
 		return false;
 	list_for_each_entry_safe(f, next, &fx->files, list)
-		fuse_fx_close_file(f);
+		fuse_fx_close_file(f->file);
 	fuse_fx_check_no_collateral(fx);
 	fuse_fx_check_fresh(fx);
 	if (!fuse_fx_check_tree(fx, fx->mnt->mnt_root, fuse_fx_check_ref))
@@ -631,7 +843,10 @@ static void fuse_fx_free(struct fuse_fixture *fx)
 {
 	struct fuse_fx_thread *t, *next_thread;
 	struct fuse_fx_call *call, *next_call;
+	struct fuse_fx_gate *gate, *next_gate;
 
+	list_for_each_entry_safe(gate, next_gate, &fx->gates, list)
+		kfree(gate);
 	list_for_each_entry_safe(t, next_thread, &fx->threads, list)
 		kfree(t);
 	list_for_each_entry_safe(call, next_call, &fx->calls, list)
@@ -642,10 +857,14 @@ static void fuse_fx_free(struct fuse_fixture *fx)
 void fuse_fx_exit(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
+	bool ok;
 
 	if (!fx)
 		return;
-	if (!fx->mnt || fuse_fx_check(fx)) {
+	ok = !fx->mnt || fuse_fx_check(fx);
+	if (fx->again && test->status == KUNIT_FAILURE)
+		kunit_info(test, "alone: %s\n", fx->again);
+	if (ok) {
 		fuse_fx_free(fx);
 		return;
 	}
@@ -668,6 +887,7 @@ int fuse_fx_init(struct kunit *test)
 	INIT_LIST_HEAD(&fx->calls);
 	INIT_LIST_HEAD(&fx->held);
 	INIT_LIST_HEAD(&fx->files);
+	INIT_LIST_HEAD(&fx->gates);
 	INIT_LIST_HEAD(&fx->threads);
 	fx->server = fuse_fake_server_start(test);
 

@@ -43,7 +43,10 @@ struct vfsmount;
  * @calls: the notifications so far
  * @held: dentries that the test holds
  * @files: files that the test has open
+ * @gates: locks that threads of the test hold
  * @threads: threads that the test has started
+ * @broken: how many properties were found to be broken
+ * @again: how to run the test alone, if that is not plain from its name
  */
 struct fuse_fixture {
 	struct kunit *test;
@@ -55,7 +58,10 @@ struct fuse_fixture {
 	struct list_head calls;
 	struct list_head held;
 	struct list_head files;
+	struct list_head gates;
 	struct list_head threads;
+	unsigned int broken;
+	const char *again;
 };
 
 /**
@@ -217,36 +223,107 @@ static inline int fuse_fx_delete(struct fuse_fixture *fx, u64 parent, u64 child,
 }
 
 /**
+ * fuse_fx_link() - link()
+ * @fx: The fixture.
+ * @old: The existing path.
+ * @new: The new path.
+ *
+ * Return: 0 or a negative error.
+ */
+int fuse_fx_link(struct fuse_fixture *fx, const char *old, const char *new);
+
+/**
  * struct fuse_fx_op - A system call or notification for a thread to make
  * @fx: the fixture
- * @parent: nodeid of the directory of a notification
- * @path: first path, or the name of a notification
- * @path2: second path
+ * @path: paths in the order of the call's arguments
+ * @flags: flags of the call
+ * @upon: what the server changes behind the kernel's back when the call's request
+ *	comes; nothing if @upon.change is 0
+ * @parent: nodeid of the directory of a notification, whose name is @path[0]
+ * @child: nodeid of the entry of a notification
  */
 struct fuse_fx_op {
 	struct fuse_fixture *fx;
+	const char *path[4];
+	unsigned int flags;
+	struct fuse_fake_upon upon;
 	u64 parent;
-	const char *path;
-	const char *path2;
+	u64 child;
 };
 
-/* Functions for fuse_fx_run(), with a struct fuse_fx_op as the argument */
-int fuse_fx_do_mkdir(void *op);
-int fuse_fx_do_rmdir(void *op);
-int fuse_fx_do_rename(void *op);
-int fuse_fx_do_unlink(void *op);
-int fuse_fx_do_inval(void *op);
+/* Calls for fuse_fx_run() */
+int fuse_fx_do_stat(struct fuse_fx_op *op);		/* @flags are LOOKUP_* */
+int fuse_fx_do_create(struct fuse_fx_op *op);		/* open() and close() */
+int fuse_fx_do_mkdir(struct fuse_fx_op *op);
+int fuse_fx_do_link(struct fuse_fx_op *op);
+int fuse_fx_do_unlink(struct fuse_fx_op *op);
+int fuse_fx_do_rmdir(struct fuse_fx_op *op);
+int fuse_fx_do_rename(struct fuse_fx_op *op);		/* @flags are RENAME_* */
+int fuse_fx_do_two_renames(struct fuse_fx_op *op);	/* keeping all locks in between */
+int fuse_fx_do_readdir(struct fuse_fx_op *op);
+int fuse_fx_do_notify(struct fuse_fx_op *op);
 
 /**
  * fuse_fx_run() - Make a call in a thread, while the test goes on
  * @fx: The fixture.
- * @fn: The call.
+ * @call: The call.
  * @op: Its arguments, which are copied; the paths have to outlive the thread.
  *
  * Return: the thread, for the kunit_thread functions.
  */
-struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*fn)(void *op),
+struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
 				 const struct fuse_fx_op *op);
+
+/**
+ * struct fuse_fx_gate - A thread that keeps others from locking a directory
+ * @list: entry in the fixture's list
+ * @dir: the directory
+ * @shared: others may read the directory
+ * @locked: the thread has the lock
+ * @open: the thread is to give it back
+ * @thread: the thread
+ */
+struct fuse_fx_gate {
+	struct list_head list;
+	struct dentry *dir;
+	bool shared;
+	struct completion locked;
+	struct completion open;
+	struct kunit_thread *thread;
+};
+
+/**
+ * fuse_fx_gate() - Have a thread lock a directory
+ * @fx: The fixture.
+ * @dir: The directory, which the caller holds.
+ * @shared: Lock it as a lookup or readdir() does, not as a change does.
+ *
+ * The thread is not the test's own, so an assertion that fails leaves no lock
+ * behind: the gate opens when the test ends. On return the thread either has the
+ * lock or is the last in the queue for it.
+ *
+ * A queue for the lock is served in order, so a test that closes a gate and then
+ * starts threads one after the other decides who comes after whom. With a shared
+ * gate it also decides what happens between an unlock and the next lock of the
+ * same thread: the lock is handed to waiting readers at once, and nobody steals
+ * it from them.
+ *
+ * Return: the gate.
+ */
+struct fuse_fx_gate *fuse_fx_gate(struct fuse_fixture *fx, struct dentry *dir, bool shared);
+
+/**
+ * fuse_fx_gate_wait() - Wait until the gate has the lock
+ * @fx: The fixture.
+ * @gate: The gate. The test is aborted when it does not get it in time.
+ */
+void fuse_fx_gate_wait(struct fuse_fixture *fx, struct fuse_fx_gate *gate);
+
+/**
+ * fuse_fx_gate_open() - Let the others have the lock
+ * @gate: The gate.
+ */
+void fuse_fx_gate_open(struct fuse_fx_gate *gate);
 
 /**
  * fuse_fx_add_neighbours() - Cache some names that no test touches

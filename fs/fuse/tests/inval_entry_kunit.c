@@ -388,8 +388,8 @@ static void not_cached(struct kunit *test)
 static void not_cached_parent_locked(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op mkdir = { .path = "dir/new" };
-	struct fuse_fx_op inval = { .path = "absent" };
+	struct fuse_fx_op mkdir = { .path = { "dir/new" } };
+	struct fuse_fx_op inval = { .path = { "absent" } };
 	struct kunit_thread *server, *caller;
 	struct fuse_fake_hold *hold;
 	struct dentry *dir;
@@ -402,7 +402,7 @@ static void not_cached_parent_locked(struct kunit *test)
 	caller = fuse_fx_run(fx, fuse_fx_do_mkdir, &mkdir);
 	fuse_fake_hold_wait(hold);
 
-	server = fuse_fx_run(fx, fuse_fx_do_inval, &inval);
+	server = fuse_fx_run(fx, fuse_fx_do_notify, &inval);
 	KUNIT_EXPECT_FALSE_MSG(test,
 			       kunit_thread_sleeps_on_rwsem(server, &d_inode(dir)->i_rwsem),
 			       "the notification waits for the parent's lock");
@@ -419,7 +419,7 @@ static void not_cached_parent_locked(struct kunit *test)
  * in the same directory: the notification has found its entry and waits for the
  * directory's lock, the system call completes, the notification goes on.
  */
-static int lose_race(struct kunit *test, u32 opcode, int (*syscall)(void *),
+static int lose_race(struct kunit *test, u32 opcode, int (*syscall)(struct fuse_fx_op *),
 		     struct fuse_fx_op *op, struct fuse_fx_op *inval, struct dentry *dir)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -430,7 +430,7 @@ static int lose_race(struct kunit *test, u32 opcode, int (*syscall)(void *),
 	hold = fuse_fake_hold(fx->server, opcode);
 	caller = fuse_fx_run(fx, syscall, op);
 	fuse_fake_hold_wait(hold);
-	server = fuse_fx_run(fx, fuse_fx_do_inval, inval);
+	server = fuse_fx_run(fx, fuse_fx_do_notify, inval);
 	KUNIT_ASSERT_TRUE(test, kunit_thread_sleeps_on_rwsem(server, &d_inode(dir)->i_rwsem));
 
 	fuse_fake_let_go(fx->server);
@@ -444,8 +444,8 @@ static int lose_race(struct kunit *test, u32 opcode, int (*syscall)(void *),
 static void race_rename(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op rename = { .path = "dir/old", .path2 = "dir/new" };
-	struct fuse_fx_op inval = { .path = "old" };
+	struct fuse_fx_op rename = { .path = { "dir/old", "dir/new" } };
+	struct fuse_fx_op inval = { .path = { "old" } };
 	struct dentry *dir;
 
 	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
@@ -463,8 +463,8 @@ static void race_rename(struct kunit *test)
 static void race_move_out(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op rename = { .path = "dir/old", .path2 = "new" };
-	struct fuse_fx_op inval = { .path = "old" };
+	struct fuse_fx_op rename = { .path = { "dir/old", "new" } };
+	struct fuse_fx_op inval = { .path = { "old" } };
 	struct dentry *dir;
 
 	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
@@ -486,8 +486,8 @@ static void race_move_out(struct kunit *test)
 static void race_unlink(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op unlink = { .path = "dir/file" };
-	struct fuse_fx_op inval = { .path = "file" };
+	struct fuse_fx_op unlink = { .path = { "dir/file" } };
+	struct fuse_fx_op inval = { .path = { "file" } };
 	struct dentry *dir;
 	int err;
 
@@ -506,8 +506,8 @@ static void race_unlink(struct kunit *test)
 static void race_create(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op mkdir = { .path = "dir/new" };
-	struct fuse_fx_op inval = { .path = "new" };
+	struct fuse_fx_op mkdir = { .path = { "dir/new" } };
+	struct fuse_fx_op inval = { .path = { "new" } };
 	struct dentry *dir;
 
 	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
@@ -525,8 +525,8 @@ static void race_create(struct kunit *test)
 static void race_rmdir(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op rmdir = { .path = "dir" };
-	struct fuse_fx_op inval = { .path = "none" };
+	struct fuse_fx_op rmdir = { .path = { "dir" } };
+	struct fuse_fx_op inval = { .path = { "none" } };
 	struct dentry *dir;
 
 	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
