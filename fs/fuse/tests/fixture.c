@@ -258,7 +258,7 @@ void fuse_fx_close(struct fuse_fixture *fx, struct file *file)
 	KUNIT_FAIL(fx->test, "this file is not open");
 }
 
-int fuse_fx_mkdir(struct fuse_fixture *fx, const char *name)
+static int fuse_fx_make(struct fuse_fixture *fx, const char *name, umode_t mode)
 {
 	struct dentry *dentry;
 	struct path dir;
@@ -269,12 +269,26 @@ int fuse_fx_mkdir(struct fuse_fixture *fx, const char *name)
 	if (err)
 		return err;
 	dentry = start_creating(&nop_mnt_idmap, dir.dentry, &last);
-	if (!IS_ERR(dentry))
-		dentry = vfs_mkdir(&nop_mnt_idmap, d_inode(dir.dentry), dentry, 0755, NULL);
 	err = PTR_ERR_OR_ZERO(dentry);
+	if (!err && S_ISDIR(mode)) {
+		dentry = vfs_mkdir(&nop_mnt_idmap, d_inode(dir.dentry), dentry, mode, NULL);
+		err = PTR_ERR_OR_ZERO(dentry);
+	} else if (!err) {
+		err = vfs_mknod(&nop_mnt_idmap, d_inode(dir.dentry), dentry, mode, 0, NULL);
+	}
 	end_creating(dentry);
 	path_put(&dir);
 	return err;
+}
+
+int fuse_fx_mkdir(struct fuse_fixture *fx, const char *name)
+{
+	return fuse_fx_make(fx, name, S_IFDIR | 0755);
+}
+
+int fuse_fx_mknod(struct fuse_fixture *fx, const char *name)
+{
+	return fuse_fx_make(fx, name, S_IFREG | 0644);
 }
 
 static int fuse_fx_remove(struct fuse_fixture *fx, const char *name, bool rmdir)
@@ -363,7 +377,7 @@ static bool fuse_fx_same_dir(const char *a, const char *b)
  * one direction or the other.
  */
 static int fuse_fx_renames(struct fuse_fixture *fx, const char * const path[4],
-			   unsigned int flags)
+			   unsigned int flags, unsigned int flags2)
 {
 	struct renamedata rd = { .mnt_idmap = &nop_mnt_idmap, .flags = flags };
 	struct path olddir, newdir;
@@ -387,7 +401,7 @@ static int fuse_fx_renames(struct fuse_fixture *fx, const char * const path[4],
 
 		oldlast = QSTR(kbasename(path[2]));
 		newlast = QSTR(kbasename(path[3]));
-		second.flags = 0;
+		second.flags = flags2;
 		if (!fuse_fx_same_dir(path[2], path[0]))
 			swap(second.old_parent, second.new_parent);
 		err = fuse_fx_rename_locked(&second, &oldlast, &newlast);
@@ -405,7 +419,7 @@ int fuse_fx_rename(struct fuse_fixture *fx, const char *old, const char *new,
 {
 	const char *path[4] = { old, new };
 
-	return fuse_fx_renames(fx, path, flags);
+	return fuse_fx_renames(fx, path, flags, 0);
 }
 
 /*
@@ -449,6 +463,21 @@ bool fuse_fx_cached(struct fuse_fixture *fx, struct dentry *dir, const char *nam
 		return false;
 	dput(dentry);
 	return true;
+}
+
+int fuse_fx_describe(char *buf, size_t size, struct dentry *dentry)
+{
+	struct inode *inode;
+
+	if (!dentry)
+		return scnprintf(buf, size, "not cached");
+	inode = d_inode(dentry);
+	if (!inode)
+		return scnprintf(buf, size, "'%pd' (%s, negative, count %d)", dentry,
+				 d_unhashed(dentry) ? "unhashed" : "hashed", d_count(dentry));
+	return scnprintf(buf, size, "'%pd' (%s, positive, count %d; nodeid %llu, count %u)",
+			 dentry, d_unhashed(dentry) ? "unhashed" : "hashed", d_count(dentry),
+			 get_node_id(inode), icount_read_once(inode));
 }
 
 /*
@@ -569,13 +598,9 @@ int fuse_fx_do_stat(struct fuse_fx_op *op)
 	return fuse_fx_stat_flags(op->fx, op->path[0], op->flags);
 }
 
-int fuse_fx_do_create(struct fuse_fx_op *op)
+int fuse_fx_do_mknod(struct fuse_fx_op *op)
 {
-	struct file *file = fuse_fx_open_file(op->fx, op->path[0], O_CREAT | O_WRONLY);
-
-	if (!IS_ERR(file))
-		fuse_fx_close_file(file);
-	return PTR_ERR_OR_ZERO(file);
+	return fuse_fx_mknod(op->fx, op->path[0]);
 }
 
 int fuse_fx_do_mkdir(struct fuse_fx_op *op)
@@ -605,7 +630,7 @@ int fuse_fx_do_rename(struct fuse_fx_op *op)
 
 int fuse_fx_do_two_renames(struct fuse_fx_op *op)
 {
-	return fuse_fx_renames(op->fx, op->path, op->flags);
+	return fuse_fx_renames(op->fx, op->path, op->flags, op->flags2);
 }
 
 static bool fuse_fx_filldir(struct dir_context *ctx, const char *name, int namelen,
@@ -692,6 +717,7 @@ static bool fuse_fx_check_ref(struct fuse_fixture *fx, struct dentry *dentry)
 {
 	int refs = d_count(dentry);
 	struct fuse_fx_held *held;
+	char text[100];
 
 	refs -= hlist_count_nodes(&dentry->d_children);
 	if (IS_ROOT(dentry))
@@ -700,9 +726,8 @@ static bool fuse_fx_check_ref(struct fuse_fixture *fx, struct dentry *dentry)
 		refs -= held->dentry == dentry;
 	if (!refs)
 		return true;
-	fuse_fx_broken(fx, "not balanced: '%pd' (%s, %s) has %d references too many",
-		   dentry, d_unhashed(dentry) ? "unhashed" : "hashed",
-		   d_really_is_negative(dentry) ? "negative" : "positive", refs);
+	fuse_fx_describe(text, sizeof(text), dentry);
+	fuse_fx_broken(fx, "not balanced: %s has %d references too many", text, refs);
 	return false;
 }
 
@@ -711,44 +736,47 @@ static int fuse_fx_is_node(struct inode *inode, void *nodeid)
 	return get_node_id(inode) == *(u64 *)nodeid;
 }
 
-/* Look a name up in whatever the kernel has for its directory. */
-static bool fuse_fx_look_again(struct fuse_fixture *fx, u64 parent, const char *name)
+/*
+ * Look a name up in whatever the kernel has for its directory.
+ *
+ * Returns the dentry, or NULL if nobody can look it up any more.
+ */
+static struct dentry *fuse_fx_look_again(struct fuse_fixture *fx, u64 parent, const char *name)
 {
 	struct dentry *dir, *dentry;
 	struct inode *inode;
 
 	inode = ilookup5(fx->mnt->mnt_sb, parent, fuse_fx_is_node, &parent);
 	if (!inode)
-		return false;
+		return NULL;
 	dir = d_find_alias(inode);
 	iput(inode);
 	if (!dir)
-		return false;
+		return NULL;
 	/* In a removed directory nothing is ever looked up again. */
 	if (d_is_dir(dir) && !IS_DEADDIR(d_inode(dir)))
 		dentry = lookup_noperm_unlocked(&QSTR(name), dir);
 	else
-		dentry = ERR_PTR(-ENOENT);
+		dentry = NULL;
 	dput(dir);
-	if (IS_ERR(dentry))
-		return false;
-	dput(dentry);
-	return true;
+	return IS_ERR(dentry) ? NULL : dentry;
 }
 
 static void fuse_fx_check_no_collateral(struct fuse_fixture *fx)
 {
 	struct fuse_fake_told *told;
+	struct dentry *dentry;
 	u64 seq;
 
 	list_for_each_entry(told, &fx->server->told, list) {
 		seq = told->seq;
-		if (!told->cached || !fuse_fx_look_again(fx, told->parent, told->name))
+		if (!told->cached)
 			continue;
-		if (told->seq == seq)
-			continue;
-		fuse_fx_broken(fx, "collateral: '%s' in nodeid %llu is not cached any more",
-			   told->name, told->parent);
+		dentry = fuse_fx_look_again(fx, told->parent, told->name);
+		if (dentry && told->seq != seq)
+			fuse_fx_broken(fx, "collateral: '%s' in nodeid %llu is not cached any more",
+				       told->name, told->parent);
+		dput(dentry);
 	}
 }
 
@@ -756,15 +784,20 @@ static void fuse_fx_check_fresh(struct fuse_fixture *fx)
 {
 	struct fuse_fake_told *told;
 	struct fuse_fx_call *call;
+	struct dentry *dentry;
+	char text[100];
 
 	list_for_each_entry(call, &fx->calls, list) {
-		if (!fuse_fx_look_again(fx, call->parent, call->name))
+		dentry = fuse_fx_look_again(fx, call->parent, call->name);
+		if (!dentry)
 			continue;
 		told = fuse_fake_told(fx->server, call->parent, call->name);
-		if (told && told->seq > call->seq)
-			continue;
-		fuse_fx_broken(fx, "not fresh: '%s' in nodeid %llu comes from before the call",
-			   call->name, call->parent);
+		if (!told || told->seq <= call->seq) {
+			fuse_fx_describe(text, sizeof(text), dentry);
+			fuse_fx_broken(fx, "not fresh: %s in nodeid %llu is from before the call",
+				       text, call->parent);
+		}
+		dput(dentry);
 	}
 }
 

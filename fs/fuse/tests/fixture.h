@@ -134,6 +134,16 @@ struct dentry *fuse_fx_hold_cached(struct fuse_fixture *fx, struct dentry *dir,
 bool fuse_fx_cached(struct fuse_fixture *fx, struct dentry *dir, const char *name);
 
 /**
+ * fuse_fx_describe() - What the dcache says about a dentry, for messages
+ * @buf: Where to put the text.
+ * @size: The size of @buf.
+ * @dentry: The dentry, which the caller holds, or NULL.
+ *
+ * Return: the length of the text.
+ */
+int fuse_fx_describe(char *buf, size_t size, struct dentry *dentry);
+
+/**
  * fuse_fx_open() - open()
  * @fx: The fixture.
  * @path: The path.
@@ -159,6 +169,15 @@ void fuse_fx_close(struct fuse_fixture *fx, struct file *file);
  * Return: 0 or a negative error.
  */
 int fuse_fx_mkdir(struct fuse_fixture *fx, const char *path);
+
+/**
+ * fuse_fx_mknod() - mknod() of a regular file
+ * @fx: The fixture.
+ * @path: The path.
+ *
+ * Return: 0 or a negative error.
+ */
+int fuse_fx_mknod(struct fuse_fixture *fx, const char *path);
 
 /**
  * fuse_fx_rmdir() - rmdir()
@@ -237,6 +256,7 @@ int fuse_fx_link(struct fuse_fixture *fx, const char *old, const char *new);
  * @fx: the fixture
  * @path: paths in the order of the call's arguments
  * @flags: flags of the call
+ * @flags2: flags of a second call
  * @upon: what the server changes behind the kernel's back when the call's request
  *	comes; nothing if @upon.change is 0
  * @parent: nodeid of the directory of a notification, whose name is @path[0]
@@ -246,6 +266,7 @@ struct fuse_fx_op {
 	struct fuse_fixture *fx;
 	const char *path[4];
 	unsigned int flags;
+	unsigned int flags2;
 	struct fuse_fake_upon upon;
 	u64 parent;
 	u64 child;
@@ -253,7 +274,7 @@ struct fuse_fx_op {
 
 /* Calls for fuse_fx_run() */
 int fuse_fx_do_stat(struct fuse_fx_op *op);		/* @flags are LOOKUP_* */
-int fuse_fx_do_create(struct fuse_fx_op *op);		/* open() and close() */
+int fuse_fx_do_mknod(struct fuse_fx_op *op);
 int fuse_fx_do_mkdir(struct fuse_fx_op *op);
 int fuse_fx_do_link(struct fuse_fx_op *op);
 int fuse_fx_do_unlink(struct fuse_fx_op *op);
