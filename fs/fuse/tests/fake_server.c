@@ -31,7 +31,9 @@
  * @nodeid: its nodeid
  * @nlookup: how often the kernel was told of it and has not forgotten
  * @nlink: how many names it has
+ * @generation: how many nodes have had that nodeid before
  * @mode: type and permissions
+ * @submount: it is the root of another file system
  * @target: where it leads to, if it is a symbolic link
  */
 struct fuse_fake_node {
@@ -40,7 +42,9 @@ struct fuse_fake_node {
 	u64 nodeid;
 	u64 nlookup;
 	unsigned int nlink;
+	u64 generation;
 	umode_t mode;
+	bool submount;
 	char *target;
 };
 
@@ -352,6 +356,7 @@ static struct fuse_attr fuse_fake_attr(const struct fuse_fake_node *node)
 		.nlink		= S_ISDIR(node->mode) ? 2 * node->nlink : node->nlink,
 		.size		= node->target ? strlen(node->target) : 0,
 		.blksize	= PAGE_SIZE,
+		.flags		= node->submount ? FUSE_ATTR_SUBMOUNT : 0,
 	};
 }
 
@@ -363,6 +368,7 @@ static struct fuse_entry_out fuse_fake_entry(struct fuse_fake_server *server, u6
 	fuse_fake_tell(server, parent, name, node, server->entry_valid);
 	return (struct fuse_entry_out) {
 		.nodeid		= node->nodeid,
+		.generation	= node->generation,
 		.entry_valid	= server->entry_valid,
 		.attr_valid	= server->attr_valid,
 		.attr		= fuse_fake_attr(node),
@@ -992,6 +998,15 @@ void fuse_fake_take_back(struct fuse_fake_server *server, u64 parent,
 	fuse_fake_untell(server, parent, name, below);
 }
 
+void fuse_fake_take_back_all(struct fuse_fake_server *server)
+{
+	struct fuse_fake_told *told;
+
+	guard(mutex)(&server->tree);
+	list_for_each_entry(told, &server->told, list)
+		told->cached = false;
+}
+
 bool fuse_fake_complaint(struct fuse_fake_server *server, char *complaint)
 {
 	guard(mutex)(&server->tree);
@@ -1051,6 +1066,39 @@ void fuse_fake_remove(struct fuse_fake_server *server, const char *path)
 	KUNIT_ASSERT_EQ_MSG(server->test, 0,
 			    fuse_fake_change(server, FUSE_FAKE_REMOVE, path, 0, NULL),
 			    "the server cannot remove %s", path);
+}
+
+void fuse_fake_submount(struct fuse_fake_server *server, const char *path)
+{
+	struct fuse_fake_name *n = NULL;
+	struct fuse_fake_node *dir;
+	const char *name;
+
+	scoped_guard(mutex, &server->tree) {
+		dir = fuse_fake_dir(server, path, &name);
+		n = dir ? fuse_fake_name(dir, name) : NULL;
+		if (n)
+			n->node->submount = true;
+	}
+	KUNIT_ASSERT_NOT_NULL_MSG(server->test, n, "the server has no %s", path);
+}
+
+void fuse_fake_reuse(struct fuse_fake_server *server, u64 nodeid, const char *path)
+{
+	struct fuse_fake_node *dir, *node;
+	int err = -ENOENT;
+	const char *name;
+
+	scoped_guard(mutex, &server->tree) {
+		dir = fuse_fake_dir(server, path, &name);
+		node = fuse_fake_node(server, nodeid);
+		if (dir && node && !node->nlink) {
+			node->generation++;
+			err = fuse_fake_add_name(dir, name, node);
+		}
+	}
+	KUNIT_ASSERT_EQ_MSG(server->test, err, 0, "the server cannot reuse %llu for %s",
+			    nodeid, path);
 }
 
 void fuse_fake_rename(struct fuse_fake_server *server, const char *old, const char *new)

@@ -229,6 +229,23 @@ void fuse_fake_remove(struct fuse_fake_server *server, const char *path);
 void fuse_fake_rename(struct fuse_fake_server *server, const char *old, const char *new);
 
 /**
+ * fuse_fake_submount() - Make a directory the root of another file system
+ * @server: The server.
+ * @path: The directory, which the kernel has not looked up yet. Who walks through
+ *	it mounts something there.
+ */
+void fuse_fake_submount(struct fuse_fake_server *server, const char *path);
+
+/**
+ * fuse_fake_reuse() - Give the number of a node that is gone to a new one
+ * @server: The server.
+ * @nodeid: The number of a node without a name that the kernel still knows.
+ * @path: The name of the new node, which is of the same type but of another
+ *	generation.
+ */
+void fuse_fake_reuse(struct fuse_fake_server *server, u64 nodeid, const char *path);
+
+/**
  * fuse_fake_hold() - Stop in front of a request
  * @server: The server.
  * @opcode: The opcode to stop in front of.
@@ -310,6 +327,12 @@ struct fuse_fake_told *fuse_fake_told(struct fuse_fake_server *server, u64 paren
  */
 void fuse_fake_take_back(struct fuse_fake_server *server, u64 parent,
 			 const char *name, bool below);
+
+/**
+ * fuse_fake_take_back_all() - The server has notified the kernel that all is stale
+ * @server: The server.
+ */
+void fuse_fake_take_back_all(struct fuse_fake_server *server);
 
 /**
  * fuse_fake_complaint() - What the kernel has done that no server should see

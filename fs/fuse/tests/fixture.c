@@ -43,6 +43,7 @@ struct fuse_fx_call {
 struct fuse_fx_held {
 	struct list_head list;
 	struct dentry *dentry;
+	struct inode *inode;
 };
 
 struct fuse_fx_file {
@@ -101,12 +102,28 @@ static int fuse_fx_fill_super(struct super_block *sb, struct fs_context *fsc)
 	return fuse_send_init(get_fuse_mount_super(sb));
 }
 
+/* Mounted a second time, it is the same super block. */
+static int fuse_fx_get_tree_again(struct fs_context *fsc)
+{
+	struct fuse_fixture *fx = fsc->fs_private;
+	struct super_block *sb = fx->mnt->mnt_sb;
+
+	atomic_inc(&sb->s_active);
+	down_write(&sb->s_umount);
+	fsc->root = dget(sb->s_root);
+	return 0;
+}
+
 static int fuse_fx_get_tree(struct fs_context *fsc)
 {
+	struct fuse_fixture *fx = fsc->fs_private;
 	struct fuse_chan *fch __free(fuse_chan_free) = fuse_chan_new();
 	struct fuse_mount *fm;
 	struct fuse_conn *fc;
 	int err;
+
+	if (fx->mnt)
+		return fuse_fx_get_tree_again(fsc);
 
 	fc = kzalloc_obj(*fc);
 	fm = kzalloc_obj(*fm);
@@ -115,9 +132,11 @@ static int fuse_fx_get_tree(struct fs_context *fsc)
 		kfree(fc);
 		return -ENOMEM;
 	}
-	fuse_iqueue_init(&fch->iq, &fuse_fake_iqueue_ops, fsc->fs_private);
+	fuse_iqueue_init(&fch->iq, &fuse_fake_iqueue_ops, fx->server);
 	fuse_conn_init(fc, fm, fsc->user_ns, no_free_ptr(fch));
 	fc->release = fuse_free_conn;
+	fc->delete_stale = fx->delete_stale;
+	fc->auto_submounts = true;
 
 	fsc->s_fs_info = fm;
 	err = get_tree_nodev(fsc, fuse_fx_fill_super);
@@ -133,9 +152,9 @@ static const struct fs_context_operations fuse_fx_context_ops = {
 
 static int fuse_fx_init_fs_context(struct fs_context *fsc)
 {
-	struct fuse_fixture *fx = kunit_get_current_test()->priv;
-
-	fsc->fs_private = fx->server;
+	if (fsc->purpose == FS_CONTEXT_FOR_SUBMOUNT)
+		return fuse_init_fs_context_submount(fsc);
+	fsc->fs_private = kunit_get_current_test()->priv;
 	fsc->ops = &fuse_fx_context_ops;
 	return 0;
 }
@@ -426,14 +445,22 @@ int fuse_fx_rename(struct fuse_fixture *fx, const char *old, const char *new,
  * What the dcache holds.
  */
 
-static struct dentry *fuse_fx_hold_dentry(struct fuse_fixture *fx, struct dentry *dentry)
+static struct dentry *fuse_fx_find(struct dentry *dir, const char *name)
+{
+	struct dentry *dentry = try_lookup_noperm(&QSTR(name), dir);
+
+	return IS_ERR(dentry) ? NULL : dentry;
+}
+
+/* Takes over the references. */
+static void fuse_fx_keep(struct fuse_fixture *fx, struct dentry *dentry, struct inode *inode)
 {
 	struct fuse_fx_held *held = kunit_kzalloc(fx->test, sizeof(*held), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(fx->test, held);
 	held->dentry = dentry;
+	held->inode = inode;
 	list_add_tail(&held->list, &fx->held);
-	return dentry;
 }
 
 struct dentry *fuse_fx_hold(struct fuse_fixture *fx, const char *name)
@@ -444,25 +471,57 @@ struct dentry *fuse_fx_hold(struct fuse_fixture *fx, const char *name)
 	KUNIT_ASSERT_EQ_MSG(fx->test, fuse_fx_lookup(fx, name, 0, &path), 0, "lookup of %s", name);
 	dentry = dget(path.dentry);
 	path_put(&path);
-	return fuse_fx_hold_dentry(fx, dentry);
+	fuse_fx_keep(fx, dentry, NULL);
+	return dentry;
+}
+
+struct inode *fuse_fx_hold_inode(struct fuse_fixture *fx, const char *name)
+{
+	struct inode *inode;
+	struct path path;
+
+	KUNIT_ASSERT_EQ_MSG(fx->test, fuse_fx_lookup(fx, name, 0, &path), 0, "lookup of %s", name);
+	inode = d_inode(path.dentry);
+	ihold(inode);
+	path_put(&path);
+	fuse_fx_keep(fx, NULL, inode);
+	return inode;
 }
 
 struct dentry *fuse_fx_hold_cached(struct fuse_fixture *fx, struct dentry *dir,
 				   const char *name)
 {
-	struct dentry *dentry = try_lookup_noperm(&QSTR(name), dir);
+	struct dentry *dentry = fuse_fx_find(dir, name);
 
-	return IS_ERR_OR_NULL(dentry) ? NULL : fuse_fx_hold_dentry(fx, dentry);
+	if (dentry)
+		fuse_fx_keep(fx, dentry, NULL);
+	return dentry;
 }
 
 bool fuse_fx_cached(struct fuse_fixture *fx, struct dentry *dir, const char *name)
 {
-	struct dentry *dentry = try_lookup_noperm(&QSTR(name), dir);
+	struct dentry *dentry = fuse_fx_find(dir, name);
 
-	if (IS_ERR_OR_NULL(dentry))
-		return false;
 	dput(dentry);
-	return true;
+	return dentry;
+}
+
+bool fuse_fx_cached_positive(struct fuse_fixture *fx, struct dentry *dir, const char *name)
+{
+	struct dentry *dentry = fuse_fx_find(dir, name);
+	bool positive = dentry && d_really_is_positive(dentry);
+
+	dput(dentry);
+	return positive;
+}
+
+bool fuse_fx_cached_mountpoint(struct fuse_fixture *fx, struct dentry *dir, const char *name)
+{
+	struct dentry *dentry = fuse_fx_find(dir, name);
+	bool mountpoint = dentry && d_mountpoint(dentry);
+
+	dput(dentry);
+	return mountpoint;
 }
 
 int fuse_fx_describe(char *buf, size_t size, struct dentry *dentry)
@@ -556,6 +615,12 @@ int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *n
 	if (list_empty(&fx->threads))
 		KUNIT_ASSERT_TRUE(fx->test, fuse_fx_check_locks(fx));
 	return err;
+}
+
+void fuse_fx_inc_epoch(struct fuse_fixture *fx)
+{
+	atomic_inc(&fuse_fx_conn(fx)->epoch);
+	fuse_fake_take_back_all(fx->server);
 }
 
 /*
@@ -656,6 +721,28 @@ int fuse_fx_do_readdir(struct fuse_fx_op *op)
 int fuse_fx_do_notify(struct fuse_fx_op *op)
 {
 	return fuse_fx_notify(op->fx, op->parent, op->child, op->path[0], op->flags);
+}
+
+int fuse_fx_do_walk_mounts(struct fuse_fx_op *op)
+{
+	struct fs_context *fsc = fs_context_for_mount(&fuse_fx_fs_type, 0);
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+
+	if (IS_ERR(fsc))
+		return PTR_ERR(fsc);
+	mnt = fc_mount(fsc);
+	put_fs_context(fsc);
+	if (IS_ERR(mnt))
+		return PTR_ERR(mnt);
+	dentry = mount_subtree(mnt, op->path[0]);
+	if (!IS_ERR(dentry)) {
+		struct super_block *sb = dentry->d_sb;
+
+		dput(dentry);
+		deactivate_locked_super(sb);
+	}
+	return PTR_ERR_OR_ZERO(dentry);
 }
 
 static int fuse_fx_gate_thread(void *data)
@@ -801,6 +888,22 @@ static void fuse_fx_check_fresh(struct fuse_fixture *fx)
 	}
 }
 
+/* Other mounts end some time after they are gone from the namespace. */
+static bool fuse_fx_check_mounts(struct fuse_fixture *fx)
+{
+	struct super_block *sb = fx->mnt->mnt_sb;
+	unsigned long limit = jiffies + KUNIT_THREAD_LIMIT;
+
+	while (atomic_read(&sb->s_active) > 1 || !list_is_singular(&fuse_fx_conn(fx)->mounts)) {
+		if (time_after(jiffies, limit)) {
+			fuse_fx_broken(fx, "not balanced: something is still mounted");
+			return false;
+		}
+		schedule_timeout_uninterruptible(1);
+	}
+	return true;
+}
+
 /* All that is left in the dcache can go, and the kernel forgets every node. */
 static bool fuse_fx_check_empty(struct fuse_fixture *fx)
 {
@@ -856,7 +959,7 @@ static bool fuse_fx_check(struct fuse_fixture *fx)
 	fuse_fake_settle(fx->server);
 
 	/* Anything else would wait for a lock that is not free. */
-	if (!fuse_fx_check_locks(fx))
+	if (!fuse_fx_check_locks(fx) || !fuse_fx_check_mounts(fx))
 		return false;
 	list_for_each_entry_safe(f, next, &fx->files, list)
 		fuse_fx_close_file(f->file);
@@ -864,8 +967,10 @@ static bool fuse_fx_check(struct fuse_fixture *fx)
 	fuse_fx_check_fresh(fx);
 	if (!fuse_fx_check_tree(fx, fx->mnt->mnt_root, fuse_fx_check_ref))
 		return false;
-	list_for_each_entry(held, &fx->held, list)
+	list_for_each_entry(held, &fx->held, list) {
 		dput(held->dentry);
+		iput(held->inode);
+	}
 	ok = fuse_fx_check_empty(fx);
 	/* Again: a FORGET too many comes late. */
 	fuse_fx_check_complaint(fx);
@@ -906,7 +1011,7 @@ void fuse_fx_exit(struct kunit *test)
 	fuse_fake_server_leak(fx->server);
 }
 
-int fuse_fx_init(struct kunit *test)
+static int fuse_fx_set_up(struct kunit *test, bool delete_stale)
 {
 	struct fuse_fixture *fx = kzalloc_obj(*fx);
 	struct vfsmount *mnt;
@@ -916,6 +1021,7 @@ int fuse_fx_init(struct kunit *test)
 	/* From here on, fuse_fx_exit() takes care of it. */
 	test->priv = fx;
 	fx->test = test;
+	fx->delete_stale = delete_stale;
 	spin_lock_init(&fx->lock);
 	INIT_LIST_HEAD(&fx->calls);
 	INIT_LIST_HEAD(&fx->held);
@@ -932,6 +1038,16 @@ int fuse_fx_init(struct kunit *test)
 	fuse_fake_settle(fx->server);
 	fx->root_refs = d_count(mnt->mnt_root);
 	return 0;
+}
+
+int fuse_fx_init(struct kunit *test)
+{
+	return fuse_fx_set_up(test, false);
+}
+
+int fuse_fx_init_delete_stale(struct kunit *test)
+{
+	return fuse_fx_set_up(test, true);
 }
 
 void fuse_fx_add_neighbours(struct fuse_fixture *fx, const char *dir)

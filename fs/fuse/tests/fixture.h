@@ -28,6 +28,7 @@
 
 struct dentry;
 struct file;
+struct inode;
 struct kunit;
 struct kunit_thread;
 struct vfsmount;
@@ -37,11 +38,12 @@ struct vfsmount;
  * @test: the test
  * @server: the fake server
  * @mnt: the mount, which is part of no namespace
+ * @delete_stale: what has expired goes as soon as nobody uses it
  * @root_refs: references to the root dentry apart from its children's, when the
  *	file system was just mounted
  * @lock: protects @calls
  * @calls: the notifications so far
- * @held: dentries that the test holds
+ * @held: dentries and inodes that the test holds
  * @files: files that the test has open
  * @gates: locks that threads of the test hold
  * @threads: threads that the test has started
@@ -52,6 +54,7 @@ struct fuse_fixture {
 	struct kunit *test;
 	struct fuse_fake_server *server;
 	struct vfsmount *mnt;
+	bool delete_stale;
 	unsigned int root_refs;
 
 	spinlock_t lock; /* @calls */
@@ -71,6 +74,16 @@ struct fuse_fixture {
  * Return: 0 or a negative error.
  */
 int fuse_fx_init(struct kunit *test);
+
+/**
+ * fuse_fx_init_delete_stale() - The same, for a connection with delete_stale
+ * @test: The test context object.
+ *
+ * As virtiofs: a dentry that has expired goes as soon as nobody uses it.
+ *
+ * Return: 0 or a negative error.
+ */
+int fuse_fx_init_delete_stale(struct kunit *test);
 
 /**
  * fuse_fx_exit() - Check the properties and let go of everything: the exit
@@ -108,6 +121,15 @@ int fuse_fx_stat_asks(struct fuse_fixture *fx, const char *path, unsigned int *a
 struct dentry *fuse_fx_hold(struct fuse_fixture *fx, const char *path);
 
 /**
+ * fuse_fx_hold_inode() - Look up a path and hold the inode until the test ends
+ * @fx: The fixture.
+ * @path: The path of something that exists; a failure aborts the test.
+ *
+ * Return: the inode, whose dentry may go.
+ */
+struct inode *fuse_fx_hold_inode(struct fuse_fixture *fx, const char *path);
+
+/**
  * fuse_fx_hold_cached() - Hold what the dcache has for a name
  * @fx: The fixture.
  * @dir: The directory, which may be a removed one.
@@ -132,6 +154,26 @@ struct dentry *fuse_fx_hold_cached(struct fuse_fixture *fx, struct dentry *dir,
  * Return: true if there is one, positive or negative, expired or not.
  */
 bool fuse_fx_cached(struct fuse_fixture *fx, struct dentry *dir, const char *name);
+
+/**
+ * fuse_fx_cached_positive() - Is there a hashed dentry for a name that exists?
+ * @fx: The fixture.
+ * @dir: The directory.
+ * @name: The name in it.
+ *
+ * Return: true if there is one, and it is positive.
+ */
+bool fuse_fx_cached_positive(struct fuse_fixture *fx, struct dentry *dir, const char *name);
+
+/**
+ * fuse_fx_cached_mountpoint() - Is there a hashed dentry that is mounted on?
+ * @fx: The fixture.
+ * @dir: The directory.
+ * @name: The name in it.
+ *
+ * Return: true if there is one, and something is mounted on it somewhere.
+ */
+bool fuse_fx_cached_mountpoint(struct fuse_fixture *fx, struct dentry *dir, const char *name);
 
 /**
  * fuse_fx_describe() - What the dcache says about a dentry, for messages
@@ -252,6 +294,12 @@ static inline int fuse_fx_delete(struct fuse_fixture *fx, u64 parent, u64 child,
 int fuse_fx_link(struct fuse_fixture *fx, const char *old, const char *new);
 
 /**
+ * fuse_fx_inc_epoch() - FUSE_NOTIFY_INC_EPOCH: nothing that is cached is believed
+ * @fx: The fixture.
+ */
+void fuse_fx_inc_epoch(struct fuse_fixture *fx);
+
+/**
  * struct fuse_fx_op - A system call or notification for a thread to make
  * @fx: the fixture
  * @path: paths in the order of the call's arguments
@@ -283,6 +331,11 @@ int fuse_fx_do_rename(struct fuse_fx_op *op);		/* @flags are RENAME_* */
 int fuse_fx_do_two_renames(struct fuse_fx_op *op);	/* keeping all locks in between */
 int fuse_fx_do_readdir(struct fuse_fx_op *op);
 int fuse_fx_do_notify(struct fuse_fx_op *op);
+/*
+ * Mount the file system once more, in a private namespace, and walk along a path
+ * through submounts, which are mounted until the call returns.
+ */
+int fuse_fx_do_walk_mounts(struct fuse_fx_op *op);
 
 /**
  * fuse_fx_run() - Make a call in a thread, while the test goes on
