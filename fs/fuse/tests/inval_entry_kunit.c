@@ -281,7 +281,7 @@ static unsigned int asks_attributes(struct fuse_fixture *fx, const char *path)
 	return fuse_fake_requests(fx->server, FUSE_GETATTR) - before;
 }
 
-/* A name that changes is a change of the directory: its attributes are stale. */
+/* A name changes the directory: its attributes are stale, and nobody else's. */
 static void parent_attributes(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -290,8 +290,10 @@ static void parent_attributes(struct kunit *test)
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	fuse_fake_add(fx->server, "dir/other", S_IFREG | 0644);
+	fuse_fake_add(fx->server, "dir/sibling", S_IFREG | 0644);
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/other"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/sibling"), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
 	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 0);
 
@@ -305,6 +307,7 @@ static void parent_attributes(struct kunit *test)
 	/* Nothing was known of this one, so nothing has changed. */
 	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "never"), -ENOENT);
 	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 0);
+	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir/sibling"), 0);
 }
 
 /* The directory was renamed: it is known by its nodeid, so that is no matter. */

@@ -706,6 +706,61 @@ static void race(struct kunit *test)
 		race_report(run, differences, &closest);
 }
 
+static const unsigned int race_losses[] = { 1, 2, 3, 10, 100 };
+
+static void race_losses_desc(const unsigned int *losses, char *desc)
+{
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%u", *losses);
+}
+
+KUNIT_ARRAY_PARAM(race_losses, race_losses, race_losses_desc);
+
+/* However often it loses, it ends as soon as it wins. */
+static void loses_again(struct kunit *test)
+{
+	struct fuse_fx_op exchange = { .path = { "dir/one", "dir/two" }, .flags = RENAME_EXCHANGE };
+	unsigned int i, losses = *(const unsigned int *)test->param_value;
+	struct fuse_fx_op inval = { .path = { "one" } };
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_gate *gate, *next;
+	struct kunit_thread *thread;
+	struct rw_semaphore *sem;
+	struct dentry *dir;
+	int err;
+
+	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/one", S_IFREG | 0644);
+	fuse_fake_add(fx->server, "dir/two", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/one"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/two"), 0);
+	dir = fuse_fx_hold(fx, "dir");
+	sem = &d_inode(dir)->i_rwsem;
+
+	gate = fuse_fx_gate(fx, dir, false);
+	KUNIT_ASSERT_TRUE(test, kunit_thread_sleeps_on_rwsem(fuse_fx_run(fx, fuse_fx_do_rename,
+									 &exchange), sem));
+	thread = fuse_fx_run(fx, fuse_fx_do_notify, &inval);
+	KUNIT_ASSERT_TRUE(test, kunit_thread_sleeps_on_rwsem(thread, sem));
+
+	/* Behind each try there is one who gives the name away in the next window. */
+	for (i = 1; i <= losses; i++) {
+		next = fuse_fx_gate(fx, dir, true);
+		if (i < losses)
+			KUNIT_ASSERT_TRUE(test, kunit_thread_sleeps_on_rwsem(fuse_fx_run(fx,
+				fuse_fx_do_rename, &exchange), sem));
+		fuse_fx_gate_open(gate);
+		fuse_fx_gate_wait(fx, next);
+		KUNIT_ASSERT_TRUE_MSG(test, kunit_thread_sleeps_on_rwsem(thread, sem),
+				      "it gave up after %u", i);
+		gate = next;
+	}
+	fuse_fx_gate_open(gate);
+	KUNIT_ASSERT_TRUE(test, kunit_thread_join(thread, &err));
+	KUNIT_EXPECT_EQ(test, err, 0);
+	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "one"));
+	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, dir, "two"));
+}
+
 #define RACE_CASE(_name, _state)						\
 	static int _name##_init(struct kunit *test)				\
 	{									\
@@ -732,6 +787,7 @@ static struct kunit_case fuse_inval_race_cases[] = {
 	KUNIT_CASE_PARAM_WITH_INIT(empty_directory, kunit_array_gen_params,
 				   empty_directory_init, NULL),
 	KUNIT_CASE_PARAM_WITH_INIT(directory, kunit_array_gen_params, directory_init, NULL),
+	KUNIT_CASE_PARAM(loses_again, race_losses_gen_params),
 	{}
 };
 
