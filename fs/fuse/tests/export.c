@@ -6,9 +6,13 @@
  * exports which judging it takes do not get into each other's way.
  */
 
+#include <linux/uio.h>
+
 #include <kunit/visibility.h>
 
+#include "../dev.h"
 #include "../fuse_i.h"
+#include "../fuse_dev_i.h"
 #include "export.h"
 
 int fuse_kunit_reverse_inval_entry(struct fuse_conn *fc, u64 parent_nodeid,
@@ -17,3 +21,16 @@ int fuse_kunit_reverse_inval_entry(struct fuse_conn *fc, u64 parent_nodeid,
 	return fuse_reverse_inval_entry(fc, parent_nodeid, child_nodeid, name, flags);
 }
 EXPORT_SYMBOL_IF_KUNIT(fuse_kunit_reverse_inval_entry);
+
+int fuse_kunit_notify(struct fuse_conn *fc, enum fuse_notify_code code,
+		      struct iov_iter *msg)
+{
+	struct fuse_copy_state cs;
+	int err;
+
+	fuse_copy_init(&cs, false, msg);
+	err = fuse_notify(fc, code, iov_iter_count(msg), &cs);
+	fuse_copy_finish(&cs);
+	return err;
+}
+EXPORT_SYMBOL_IF_KUNIT(fuse_kunit_notify);

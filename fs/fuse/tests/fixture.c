@@ -3,15 +3,19 @@
  * A mounted FUSE file system with a fake server behind it
  */
 
+#include <linux/bvec.h>
 #include <linux/dcache.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
+#include <linux/highmem.h>
 #include <linux/mount.h>
 #include <linux/namei.h>
 #include <linux/path.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/stat.h>
+#include <linux/uio.h>
 
 #include <kunit/mount.h>
 #include <kunit/resource.h>
@@ -577,6 +581,42 @@ static bool fuse_fx_check_locks(struct fuse_fixture *fx)
  * Notifications and threads.
  */
 
+/*
+ * What is cached for this name now is stale when the notification is done, and
+ * so may be what is cached while it runs: call fuse_fake_take_back() after it too.
+ */
+static int fuse_fx_note(struct fuse_fixture *fx, u64 parent, const char *name, bool below)
+{
+	size_t size = strlen(name) + 1;
+	struct fuse_fx_call *call;
+
+	call = kzalloc_flex(*call, name, size);
+	if (!call) {
+		KUNIT_FAIL(fx->test, "no memory to note a notification");
+		return -ENOMEM;
+	}
+	call->parent = parent;
+	memcpy(call->name, name, size);
+	scoped_guard(mutex, &fx->server->tree)
+		call->seq = fx->server->seq;
+	scoped_guard(spinlock, &fx->lock)
+		list_add_tail(&call->list, &fx->calls);
+	fuse_fake_take_back(fx->server, parent, name, below);
+	return 0;
+}
+
+/* No notification, however it is made, sends a request or keeps a lock. */
+static void fuse_fx_check_call(struct fuse_fixture *fx, const struct fuse_fake_quiet *quiet,
+			       const char *what)
+{
+	if (quiet->requests)
+		fuse_fx_broken(fx, "not quiet: the notification for '%s' sent opcode %u",
+			       what, quiet->opcode);
+	/* Do not run into a lock that was lost; while others run it may be theirs. */
+	if (list_empty(&fx->threads))
+		KUNIT_ASSERT_TRUE(fx->test, fuse_fx_check_locks(fx));
+}
+
 int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *name,
 		   u32 flags)
 {
@@ -584,22 +624,11 @@ int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *n
 	struct fuse_conn *fc = fuse_fx_conn(fx);
 	struct qstr qname = QSTR(name);
 	struct fuse_fake_quiet quiet;
-	struct fuse_fx_call *call;
 	int err;
 
-	call = kzalloc_flex(*call, name, qname.len + 1);
-	if (!call) {
-		KUNIT_FAIL(fx->test, "no memory to note a notification");
-		return -ENOMEM;
-	}
-	call->parent = parent;
-	memcpy(call->name, name, qname.len);
-	scoped_guard(mutex, &fx->server->tree)
-		call->seq = fx->server->seq;
-	scoped_guard(spinlock, &fx->lock)
-		list_add_tail(&call->list, &fx->calls);
-
-	fuse_fake_take_back(fx->server, parent, name, below);
+	err = fuse_fx_note(fx, parent, name, below);
+	if (err)
+		return err;
 	fuse_fake_quiet_begin(fx->server, &quiet);
 	down_read(&fc->killsb);
 	err = fuse_kunit_reverse_inval_entry(fc, parent, child, &qname, flags);
@@ -607,19 +636,100 @@ int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *n
 	fuse_fake_quiet_end(fx->server, &quiet);
 	/* It may as well have hit what the name came to be in the meantime. */
 	fuse_fake_take_back(fx->server, parent, name, below);
-
-	if (quiet.requests)
-		fuse_fx_broken(fx, "not quiet: the notification for '%s' sent opcode %u",
-			   name, quiet.opcode);
-	/* Do not run into a lock that was lost; while others run it may be theirs. */
-	if (list_empty(&fx->threads))
-		KUNIT_ASSERT_TRUE(fx->test, fuse_fx_check_locks(fx));
+	fuse_fx_check_call(fx, &quiet, name);
 	return err;
+}
+
+int fuse_fx_write(struct fuse_fixture *fx, enum fuse_notify_code code,
+		  struct iov_iter *data)
+{
+	struct fuse_fake_quiet quiet;
+	int err;
+
+	fuse_fake_quiet_begin(fx->server, &quiet);
+	err = fuse_kunit_notify(fuse_fx_conn(fx), code, data);
+	fuse_fake_quiet_end(fx->server, &quiet);
+	fuse_fx_check_call(fx, &quiet, "a message");
+	return err;
+}
+
+int fuse_fx_send_malformed(struct fuse_fixture *fx, const struct fuse_fx_msg *msg)
+{
+	struct iov_iter iter;
+	struct folio *folio;
+	struct bio_vec bvec;
+	int err;
+
+	/* What a server writes reaches fuse_notify() as pages, not as an address. */
+	folio = folio_alloc(GFP_KERNEL, get_order(max(msg->offset + msg->size, 1)));
+	if (!folio) {
+		KUNIT_FAIL(fx->test, "no memory for a message");
+		return -ENOMEM;
+	}
+	memcpy_to_folio(folio, msg->offset, msg->data, msg->size);
+	bvec_set_folio(&bvec, folio, msg->size, msg->offset);
+	iov_iter_bvec(&iter, ITER_SOURCE, &bvec, 1, msg->size);
+	err = fuse_fx_write(fx, msg->code, &iter);
+	KUNIT_EXPECT_EQ_MSG(fx->test, folio_ref_count(folio), 1,
+			    "not balanced: the kernel keeps the message");
+	folio_put(folio);
+	return err;
+}
+
+int fuse_fx_send(struct fuse_fixture *fx, const struct fuse_fx_msg *msg)
+{
+	int err;
+
+	err = fuse_fx_note(fx, msg->parent, msg->name, msg->below);
+	if (err)
+		return err;
+	err = fuse_fx_send_malformed(fx, msg);
+	fuse_fake_take_back(fx->server, msg->parent, msg->name, msg->below);
+	return err;
+}
+
+struct fuse_fx_msg *fuse_fx_msg(struct fuse_fixture *fx, enum fuse_notify_code code,
+				u64 parent, u64 child, const char *name, u32 flags)
+{
+	const struct fuse_notify_inval_entry_out inval = {
+		.parent		= parent,
+		.namelen	= strlen(name),
+		.flags		= flags,
+	};
+	const struct fuse_notify_delete_out delete = {
+		.parent		= parent,
+		.child		= child,
+		.namelen	= strlen(name),
+		.padding	= flags,
+	};
+	bool is_delete = code == FUSE_NOTIFY_DELETE;
+	size_t header = is_delete ? sizeof(delete) : sizeof(inval);
+	size_t size = header + strlen(name) + 1;
+	struct fuse_fx_msg *msg;
+
+	msg = kunit_kzalloc(fx->test, sizeof(*msg), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(fx->test, msg);
+	msg->data = kunit_kzalloc(fx->test, size + SZ_64K, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(fx->test, msg->data);
+	if (is_delete)
+		memcpy(msg->data, &delete, header);
+	else
+		memcpy(msg->data, &inval, header);
+	memcpy(msg->data + header, name, strlen(name));
+	msg->code = code;
+	msg->parent = parent;
+	msg->name = name;
+	msg->below = is_delete || !(flags & FUSE_EXPIRE_ONLY);
+	msg->size = size;
+	return msg;
 }
 
 void fuse_fx_inc_epoch(struct fuse_fixture *fx)
 {
-	atomic_inc(&fuse_fx_conn(fx)->epoch);
+	struct iov_iter nothing;
+
+	iov_iter_kvec(&nothing, ITER_SOURCE, NULL, 0, 0);
+	KUNIT_EXPECT_EQ(fx->test, fuse_fx_write(fx, FUSE_NOTIFY_INC_EPOCH, &nothing), 0);
 	fuse_fake_take_back_all(fx->server);
 }
 

@@ -29,6 +29,7 @@
 struct dentry;
 struct file;
 struct inode;
+struct iov_iter;
 struct kunit;
 struct kunit_thread;
 struct vfsmount;
@@ -298,6 +299,82 @@ int fuse_fx_link(struct fuse_fixture *fx, const char *old, const char *new);
  * @fx: The fixture.
  */
 void fuse_fx_inc_epoch(struct fuse_fixture *fx);
+
+/**
+ * struct fuse_fx_msg - A notification about a name, byte by byte
+ * @code: %FUSE_NOTIFY_INVAL_ENTRY or %FUSE_NOTIFY_DELETE
+ * @parent: nodeid of the directory
+ * @name: the name
+ * @below: what lies below the name is meant too
+ * @data: what the server writes behind struct fuse_out_header, and behind that
+ *	%SZ_64K bytes of 0, for a message that is longer than it should be
+ * @size: how much of @data it writes
+ * @offset: how far behind the start of a page @data lies when it is written
+ *
+ * Whatever a test does to @data, @size and @offset is what the kernel gets; the
+ * other members tell the fixture what the message is about.
+ */
+struct fuse_fx_msg {
+	enum fuse_notify_code code;
+	u64 parent;
+	const char *name;
+	bool below;
+	char *data;
+	size_t size;
+	size_t offset;
+};
+
+/**
+ * fuse_fx_msg() - Make a well-formed message
+ * @fx: The fixture.
+ * @code: %FUSE_NOTIFY_INVAL_ENTRY or %FUSE_NOTIFY_DELETE.
+ * @parent: Nodeid of the directory.
+ * @child: Nodeid of the entry; an invalidation has no room for it.
+ * @name: The name, which has to outlive the message.
+ * @flags: Flags of an invalidation; a delete has padding in their place.
+ *
+ * Return: the message, which lives as long as the test; a failure aborts the
+ * test.
+ */
+struct fuse_fx_msg *fuse_fx_msg(struct fuse_fixture *fx, enum fuse_notify_code code,
+				u64 parent, u64 child, const char *name, u32 flags);
+
+/**
+ * fuse_fx_send() - Write a message that is a notification about its name
+ * @fx: The fixture.
+ * @msg: The message.
+ *
+ * From here on the fixture expects of the name what it expects after
+ * fuse_fx_notify().
+ *
+ * Return: what fuse_notify() returned.
+ */
+int fuse_fx_send(struct fuse_fixture *fx, const struct fuse_fx_msg *msg);
+
+/**
+ * fuse_fx_send_malformed() - Write a message that is not about any name
+ * @fx: The fixture.
+ * @msg: The message.
+ *
+ * The fixture goes on expecting that every name is answered from the cache, also
+ * the one that the message was about before it was spoilt.
+ *
+ * Return: what fuse_notify() returned.
+ */
+int fuse_fx_send_malformed(struct fuse_fixture *fx, const struct fuse_fx_msg *msg);
+
+/**
+ * fuse_fx_write() - Write to the connection what is not a struct fuse_fx_msg
+ * @fx: The fixture.
+ * @code: The notification code.
+ * @data: What follows struct fuse_out_header.
+ *
+ * As fuse_fx_send_malformed(), for memory of another kind.
+ *
+ * Return: what fuse_notify() returned.
+ */
+int fuse_fx_write(struct fuse_fixture *fx, enum fuse_notify_code code,
+		  struct iov_iter *data);
 
 /**
  * struct fuse_fx_op - A system call or notification for a thread to make
