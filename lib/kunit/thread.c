@@ -4,11 +4,11 @@
  */
 
 #include <linux/completion.h>
-#include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/rwsem.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 
 #include <kunit/resource.h>
 #include <kunit/test.h>
@@ -96,6 +96,26 @@ struct kunit_thread *kunit_thread_run(struct kunit *test, const char *name,
 }
 EXPORT_SYMBOL_GPL(kunit_thread_run);
 
+static void kunit_thread_nop(struct work_struct *work)
+{
+}
+
+/*
+ * Leave the CPU for as long as a worker takes to do nothing. Neither of the
+ * usual ways would do: a timed sleep takes a tick if there are no high resolution
+ * timers, and yield() may well return to a caller that never left the CPU. While
+ * the owner of a lock runs, a thread on another CPU spins instead of sleeping.
+ */
+static void kunit_thread_step_aside(void)
+{
+	struct work_struct work;
+
+	INIT_WORK_ONSTACK(&work, kunit_thread_nop);
+	schedule_work(&work);
+	flush_work(&work);
+	destroy_work_on_stack(&work);
+}
+
 bool kunit_thread_sleeps_on_rwsem(struct kunit_thread *thread,
 				  struct rw_semaphore *sem)
 {
@@ -106,8 +126,7 @@ bool kunit_thread_sleeps_on_rwsem(struct kunit_thread *thread,
 			return false;
 		if (rwsem_is_contended(sem) && !task_is_running(thread->task))
 			return true;
-		/* Far below a tick, and it lets the thread run on one CPU. */
-		usleep_range(10, 20);
+		kunit_thread_step_aside();
 	}
 	KUNIT_FAIL(thread->test, "thread %s neither slept on the semaphore nor ended within %d s",
 		   thread->task->comm, KUNIT_THREAD_LIMIT / HZ);
