@@ -4,7 +4,10 @@
  */
 
 #include <linux/completion.h>
+#include <linux/hung_task.h>
+#include <linux/jiffies.h>
 #include <linux/kthread.h>
+#include <linux/mutex.h>
 #include <linux/rwsem.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
@@ -116,20 +119,98 @@ static void kunit_thread_step_aside(void)
 	destroy_work_on_stack(&work);
 }
 
+/* @queued tells if @task is in the queue of @lock, which is a @kind. */
+static bool kunit_thread_sleeps_on(struct kunit_thread *thread, const char *kind,
+				   bool (*queued)(struct task_struct *task, void *lock),
+				   void *lock)
+{
+	unsigned long end = jiffies + KUNIT_THREAD_LIMIT;
+	bool last;
+
+	do {
+		/* However late it is, there is one more look after that. */
+		last = time_after_eq(jiffies, end);
+		if (thread->joined || completion_done(thread->exited))
+			return false;
+		if (queued(thread->task, lock) && !task_is_running(thread->task))
+			return true;
+		kunit_thread_step_aside();
+	} while (!last);
+
+	KUNIT_FAIL(thread->test, "thread %s neither slept on the %s nor ended within %d s",
+		   thread->task->comm, kind, KUNIT_THREAD_LIMIT / HZ);
+	return false;
+}
+
+/* The mutex or semaphore that @task says it is in the queue of, or NULL. */
+static void *kunit_thread_blocker(struct task_struct *task)
+{
+#ifdef CONFIG_DETECT_HUNG_TASK_BLOCKER
+	unsigned long blocker = READ_ONCE(task->blocker);
+
+	return blocker ? hung_task_blocker_to_lock(blocker) : NULL;
+#else
+	return NULL;
+#endif
+}
+
+static bool kunit_thread_queued_on_rwsem(struct task_struct *task, void *lock)
+{
+	void *blocker = kunit_thread_blocker(task);
+
+	/* A wait for a semaphore that a signal can end leaves no trace there. */
+	if (blocker || (IS_ENABLED(CONFIG_DETECT_HUNG_TASK_BLOCKER) &&
+			!(READ_ONCE(task->__state) & (TASK_INTERRUPTIBLE | TASK_WAKEKILL))))
+		return blocker == lock;
+	return rwsem_is_contended(lock);
+}
+
 bool kunit_thread_sleeps_on_rwsem(struct kunit_thread *thread,
 				  struct rw_semaphore *sem)
 {
-	unsigned long limit = jiffies + KUNIT_THREAD_LIMIT;
-
-	while (time_before(jiffies, limit)) {
-		if (thread->joined || completion_done(thread->exited))
-			return false;
-		if (rwsem_is_contended(sem) && !task_is_running(thread->task))
-			return true;
-		kunit_thread_step_aside();
-	}
-	KUNIT_FAIL(thread->test, "thread %s neither slept on the semaphore nor ended within %d s",
-		   thread->task->comm, KUNIT_THREAD_LIMIT / HZ);
-	return false;
+	return kunit_thread_sleeps_on(thread, "semaphore",
+				      kunit_thread_queued_on_rwsem, sem);
 }
 EXPORT_SYMBOL_GPL(kunit_thread_sleeps_on_rwsem);
+
+static bool kunit_thread_queued_on_mutex(struct task_struct *task, void *lock)
+{
+	struct mutex *mutex = lock;
+
+	if (IS_ENABLED(CONFIG_DETECT_HUNG_TASK_BLOCKER))
+		return kunit_thread_blocker(task) == lock;
+#ifdef CONFIG_PREEMPT_RT
+	return mutex_is_locked(mutex);
+#else
+	/* Like rwsem_is_contended(): whoever sees an old value looks again. */
+	return data_race(mutex->first_waiter);
+#endif
+}
+
+bool kunit_thread_sleeps_on_mutex(struct kunit_thread *thread, struct mutex *lock)
+{
+	return kunit_thread_sleeps_on(thread, "mutex",
+				      kunit_thread_queued_on_mutex, lock);
+}
+EXPORT_SYMBOL_GPL(kunit_thread_sleeps_on_mutex);
+
+static bool kunit_thread_queued_on_completion(struct task_struct *task, void *lock)
+{
+	struct completion *done = lock;
+	struct swait_queue *waiter;
+
+	guard(raw_spinlock_irqsave)(&done->wait.lock);
+	list_for_each_entry(waiter, &done->wait.task_list, task_list) {
+		if (waiter->task == task)
+			return true;
+	}
+	return false;
+}
+
+bool kunit_thread_sleeps_on_completion(struct kunit_thread *thread,
+				       struct completion *done)
+{
+	return kunit_thread_sleeps_on(thread, "completion",
+				      kunit_thread_queued_on_completion, done);
+}
+EXPORT_SYMBOL_GPL(kunit_thread_sleeps_on_completion);
