@@ -24,8 +24,9 @@ struct mutex;
 struct rw_semaphore;
 
 /*
- * How long, in jiffies, any wait for a thread may take. Nothing is ever won by
- * waiting: the limit only bounds how long a failure takes to show.
+ * How long, in jiffies, any wait for a thread may take unless the test says
+ * otherwise. Nothing is ever won by waiting: the limit only bounds how long a
+ * failure takes to show.
  */
 #define KUNIT_THREAD_LIMIT	(5 * HZ)
 
@@ -54,6 +55,19 @@ struct rw_semaphore;
  */
 struct kunit_thread *kunit_thread_run(struct kunit *test, const char *name,
 				      int (*fn)(void *data), void *data);
+
+/**
+ * kunit_thread_set_limit() - Change how long waits for a thread may take
+ * @thread: The thread.
+ * @limit: The limit in jiffies. With 0 a wait is a single look at how
+ *         things are now.
+ *
+ * Holds for every later wait for @thread, including the one at the end of the
+ * test, and even if @thread was late before. It is %KUNIT_THREAD_LIMIT at first.
+ *
+ * Context: Any context.
+ */
+void kunit_thread_set_limit(struct kunit_thread *thread, unsigned long limit);
 
 /**
  * kunit_thread_sleeps_on_rwsem() - Wait until a thread sleeps on a semaphore
@@ -123,7 +137,7 @@ bool kunit_thread_sleeps_on_completion(struct kunit_thread *thread,
  *       -EINTR if an assertion ended the thread before the function returned.
  *
  * May be called more than once. When the thread does not end within the limit
- * the test fails; only the first call waits for that long.
+ * the test fails, but only once, and from then on the limit is one jiffy.
  *
  * Context: Process context; may sleep. The caller must not hold a lock that the
  * thread needs.

@@ -7,6 +7,7 @@
 #include <linux/hung_task.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
+#include <linux/minmax.h>
 #include <linux/mutex.h>
 #include <linux/rwsem.h>
 #include <linux/sched/task.h>
@@ -22,6 +23,7 @@ struct kunit_thread {
 	struct task_struct *task;
 	/* Completed by the core when the task exits, whatever made it exit. */
 	struct completion *exited;
+	unsigned long limit;
 	bool joined;
 	bool late;
 	int (*fn)(void *data);
@@ -42,12 +44,15 @@ static int kunit_thread_fn(void *arg)
 bool kunit_thread_join(struct kunit_thread *thread, int *ret)
 {
 	if (!thread->joined)
-		thread->joined = wait_for_completion_timeout(thread->exited,
-							     thread->late ? 1 : KUNIT_THREAD_LIMIT);
+		thread->joined = thread->limit ?
+			wait_for_completion_timeout(thread->exited, thread->limit) :
+			try_wait_for_completion(thread->exited);
 	if (!thread->joined && !thread->late) {
+		KUNIT_FAIL(thread->test, "thread %s did not end within %u ms",
+			   thread->task->comm, jiffies_to_msecs(thread->limit));
+		/* Once is enough to fail, and to wait for that long. */
 		thread->late = true;
-		KUNIT_FAIL(thread->test, "thread %s did not end within %d s",
-			   thread->task->comm, KUNIT_THREAD_LIMIT / HZ);
+		thread->limit = min(thread->limit, 1UL);
 	}
 	if (ret)
 		*ret = thread->joined ? thread->ret : -ETIMEDOUT;
@@ -73,6 +78,7 @@ struct kunit_thread *kunit_thread_run(struct kunit *test, const char *name,
 
 	KUNIT_ASSERT_NOT_NULL(test, thread);
 	thread->test = test;
+	thread->limit = KUNIT_THREAD_LIMIT;
 	thread->fn = fn;
 	thread->data = data;
 	/* A function that is cut short by an assertion returns nothing. */
@@ -99,6 +105,13 @@ struct kunit_thread *kunit_thread_run(struct kunit *test, const char *name,
 }
 EXPORT_SYMBOL_GPL(kunit_thread_run);
 
+void kunit_thread_set_limit(struct kunit_thread *thread, unsigned long limit)
+{
+	thread->limit = limit;
+	thread->late = false;
+}
+EXPORT_SYMBOL_GPL(kunit_thread_set_limit);
+
 static void kunit_thread_nop(struct work_struct *work)
 {
 }
@@ -124,7 +137,7 @@ static bool kunit_thread_sleeps_on(struct kunit_thread *thread, const char *kind
 				   bool (*queued)(struct task_struct *task, void *lock),
 				   void *lock)
 {
-	unsigned long end = jiffies + KUNIT_THREAD_LIMIT;
+	unsigned long end = jiffies + thread->limit;
 	bool last;
 
 	do {
@@ -137,8 +150,8 @@ static bool kunit_thread_sleeps_on(struct kunit_thread *thread, const char *kind
 		kunit_thread_step_aside();
 	} while (!last);
 
-	KUNIT_FAIL(thread->test, "thread %s neither slept on the %s nor ended within %d s",
-		   thread->task->comm, kind, KUNIT_THREAD_LIMIT / HZ);
+	KUNIT_FAIL(thread->test, "thread %s neither slept on the %s nor ended within %u ms",
+		   thread->task->comm, kind, jiffies_to_msecs(thread->limit));
 	return false;
 }
 
