@@ -5,6 +5,8 @@
  * A second thread under the control of a test: start it, wait until it sleeps
  * on a lock or has ended, and join it within a limit. This turns a race into a
  * sequence of steps that a test spells out.
+ *
+ * One thread at a time, most often that of the test, may wait for another.
  */
 
 #ifndef _KUNIT_THREAD_H
@@ -15,13 +17,16 @@
 #include <linux/jiffies.h>
 #include <linux/types.h>
 
+struct completion;
 struct kunit;
 struct kunit_thread;
+struct mutex;
 struct rw_semaphore;
 
 /*
- * How long, in jiffies, any wait for a thread may take. Nothing is ever won by
- * waiting: the limit only bounds how long a failure takes to show.
+ * How long, in jiffies, any wait for a thread may take unless the test says
+ * otherwise. Nothing is ever won by waiting: the limit only bounds how long a
+ * failure takes to show.
  */
 #define KUNIT_THREAD_LIMIT	(5 * HZ)
 
@@ -32,10 +37,16 @@ struct rw_semaphore;
  * @fn: The function to run. It may use expectations on @test; assertions end
  *      only the thread, so leave them to the test itself.
  * @data: The argument of @fn; it has to live until the thread has been joined.
+ *        The stack of the test does not live that long: an assertion ends it.
  *
  * The thread is joined at the latest when the test ends. If it still runs then
- * and does not end within %KUNIT_THREAD_LIMIT, the test fails and the thread is
- * left behind: a thread that hangs in the kernel cannot be ended by anyone.
+ * and does not end within the limit, the test fails and the thread is left
+ * behind: a thread that hangs in the kernel cannot be ended by anyone. So that
+ * a failed assertion does not lead there, have what the thread waits for let
+ * go by an action of kunit_add_action(). One that is added after the thread was
+ * started is run before the thread is joined. A lock that the test itself holds
+ * cannot be let go like this: either use no assertions while it is held, or
+ * have it held by a thread that an action can tell to let go.
  *
  * Context: Process context; may sleep.
  *
@@ -46,29 +57,87 @@ struct kunit_thread *kunit_thread_run(struct kunit *test, const char *name,
 				      int (*fn)(void *data), void *data);
 
 /**
+ * kunit_thread_set_limit() - Change how long waits for a thread may take
+ * @thread: The thread.
+ * @limit: The limit in jiffies. With 0 a wait is a single look at how
+ *         things are now.
+ *
+ * Holds for every later wait for @thread, including the one at the end of the
+ * test, and even if @thread was late before. It is %KUNIT_THREAD_LIMIT at first.
+ *
+ * Context: Any context.
+ */
+void kunit_thread_set_limit(struct kunit_thread *thread, unsigned long limit);
+
+/**
  * kunit_thread_sleeps_on_rwsem() - Wait until a thread sleeps on a semaphore
  * @thread: The thread.
- * @sem: The semaphore that somebody else holds. No other thread may be waiting
- *       for it, as a semaphore does not tell who its waiters are.
+ * @sem: The semaphore that somebody else holds.
  *
- * Waits until either @thread sleeps in the queue of @sem or it has ended. When
- * neither happens within %KUNIT_THREAD_LIMIT the test fails.
+ * Waits until either @thread sleeps in the queue of @sem, as a reader or as a
+ * writer, or it has ended. When neither happens within the limit the test fails.
  *
- * Context: Process context; may sleep. The caller must not hold @sem if @thread
- * has to end.
+ * A semaphore does not tell who its waiters are; a thread does if the kernel is
+ * configured with %CONFIG_DETECT_HUNG_TASK_BLOCKER, but not while it waits in
+ * one of the functions that a signal can interrupt. In this case, and without
+ * that configuration, any other sleep of @thread counts as long as somebody
+ * waits for @sem: the caller has to know that nobody but @thread can.
  *
- * Return: true if the thread sleeps on @sem, false if it has ended.
+ * Context: Process context; may sleep. The caller may hold @sem, but must not
+ * if @thread has to end.
+ *
+ * Return: true if the thread sleeps on @sem; false if it has ended, or if the
+ * limit was exceeded.
  */
 bool kunit_thread_sleeps_on_rwsem(struct kunit_thread *thread,
 				  struct rw_semaphore *sem);
 
 /**
+ * kunit_thread_sleeps_on_mutex() - Wait until a thread sleeps on a mutex
+ * @thread: The thread.
+ * @lock: The mutex that somebody else holds.
+ *
+ * Waits until either @thread sleeps in the queue of @lock or it has ended. When
+ * neither happens within the limit the test fails.
+ *
+ * Without %CONFIG_DETECT_HUNG_TASK_BLOCKER any other sleep of @thread counts as
+ * long as somebody waits for @lock: the caller has to know that nobody but
+ * @thread can.
+ *
+ * Context: Process context; may sleep. The caller may hold @lock, but must not
+ * if @thread has to end.
+ *
+ * Return: true if the thread sleeps on @lock; false if it has ended, or if the
+ * limit was exceeded.
+ */
+bool kunit_thread_sleeps_on_mutex(struct kunit_thread *thread, struct mutex *lock);
+
+/**
+ * kunit_thread_sleeps_on_completion() - Wait until a thread sleeps on a completion
+ * @thread: The thread.
+ * @done: The completion that nobody has completed. It has to stay where it is
+ *        until this returns, whatever @thread does with it.
+ *
+ * Waits until either @thread sleeps in the queue of @done or it has ended. When
+ * neither happens within the limit the test fails. A completion knows its
+ * waiters, so there may be others in every configuration.
+ *
+ * Context: Process context; may sleep.
+ *
+ * Return: true if the thread sleeps on @done; false if it has ended, or if the
+ * limit was exceeded.
+ */
+bool kunit_thread_sleeps_on_completion(struct kunit_thread *thread,
+				       struct completion *done);
+
+/**
  * kunit_thread_join() - Wait until a thread has ended
  * @thread: The thread.
- * @ret: Where to put what the function of the thread returned, or NULL.
+ * @ret: Where to put what the function of the thread returned, or NULL. It is
+ *       -EINTR if an assertion ended the thread before the function returned.
  *
- * May be called more than once. When the thread does not end within
- * %KUNIT_THREAD_LIMIT the test fails; only the first call waits for that long.
+ * May be called more than once. When the thread does not end within the limit
+ * the test fails, but only once, and from then on the limit is one jiffy.
  *
  * Context: Process context; may sleep. The caller must not hold a lock that the
  * thread needs.

@@ -4,11 +4,15 @@
  */
 
 #include <linux/completion.h>
-#include <linux/delay.h>
+#include <linux/hung_task.h>
+#include <linux/jiffies.h>
 #include <linux/kthread.h>
+#include <linux/minmax.h>
+#include <linux/mutex.h>
 #include <linux/rwsem.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 
 #include <kunit/resource.h>
 #include <kunit/test.h>
@@ -19,6 +23,7 @@ struct kunit_thread {
 	struct task_struct *task;
 	/* Completed by the core when the task exits, whatever made it exit. */
 	struct completion *exited;
+	unsigned long limit;
 	bool joined;
 	bool late;
 	int (*fn)(void *data);
@@ -39,12 +44,15 @@ static int kunit_thread_fn(void *arg)
 bool kunit_thread_join(struct kunit_thread *thread, int *ret)
 {
 	if (!thread->joined)
-		thread->joined = wait_for_completion_timeout(thread->exited,
-							     thread->late ? 1 : KUNIT_THREAD_LIMIT);
+		thread->joined = thread->limit ?
+			wait_for_completion_timeout(thread->exited, thread->limit) :
+			try_wait_for_completion(thread->exited);
 	if (!thread->joined && !thread->late) {
+		KUNIT_FAIL(thread->test, "thread %s did not end within %u ms",
+			   thread->task->comm, jiffies_to_msecs(thread->limit));
+		/* Once is enough to fail, and to wait for that long. */
 		thread->late = true;
-		KUNIT_FAIL(thread->test, "thread %s did not end within %d s",
-			   thread->task->comm, KUNIT_THREAD_LIMIT / HZ);
+		thread->limit = min(thread->limit, 1UL);
 	}
 	if (ret)
 		*ret = thread->joined ? thread->ret : -ETIMEDOUT;
@@ -70,6 +78,7 @@ struct kunit_thread *kunit_thread_run(struct kunit *test, const char *name,
 
 	KUNIT_ASSERT_NOT_NULL(test, thread);
 	thread->test = test;
+	thread->limit = KUNIT_THREAD_LIMIT;
 	thread->fn = fn;
 	thread->data = data;
 	/* A function that is cut short by an assertion returns nothing. */
@@ -96,21 +105,125 @@ struct kunit_thread *kunit_thread_run(struct kunit *test, const char *name,
 }
 EXPORT_SYMBOL_GPL(kunit_thread_run);
 
+void kunit_thread_set_limit(struct kunit_thread *thread, unsigned long limit)
+{
+	thread->limit = limit;
+	thread->late = false;
+}
+EXPORT_SYMBOL_GPL(kunit_thread_set_limit);
+
+static void kunit_thread_nop(struct work_struct *work)
+{
+}
+
+/*
+ * Leave the CPU for as long as a worker takes to do nothing. Neither of the
+ * usual ways would do: a timed sleep takes a tick if there are no high resolution
+ * timers, and yield() may well return to a caller that never left the CPU. While
+ * the owner of a lock runs, a thread on another CPU spins instead of sleeping.
+ */
+static void kunit_thread_step_aside(void)
+{
+	struct work_struct work;
+
+	INIT_WORK_ONSTACK(&work, kunit_thread_nop);
+	schedule_work(&work);
+	flush_work(&work);
+	destroy_work_on_stack(&work);
+}
+
+/* @queued tells if @task is in the queue of @lock, which is a @kind. */
+static bool kunit_thread_sleeps_on(struct kunit_thread *thread, const char *kind,
+				   bool (*queued)(struct task_struct *task, void *lock),
+				   void *lock)
+{
+	unsigned long end = jiffies + thread->limit;
+	bool last;
+
+	do {
+		/* However late it is, there is one more look after that. */
+		last = time_after_eq(jiffies, end);
+		if (thread->joined || completion_done(thread->exited))
+			return false;
+		if (queued(thread->task, lock) && !task_is_running(thread->task))
+			return true;
+		kunit_thread_step_aside();
+	} while (!last);
+
+	KUNIT_FAIL(thread->test, "thread %s neither slept on the %s nor ended within %u ms",
+		   thread->task->comm, kind, jiffies_to_msecs(thread->limit));
+	return false;
+}
+
+/* The mutex or semaphore that @task says it is in the queue of, or NULL. */
+static void *kunit_thread_blocker(struct task_struct *task)
+{
+#ifdef CONFIG_DETECT_HUNG_TASK_BLOCKER
+	unsigned long blocker = READ_ONCE(task->blocker);
+
+	return blocker ? hung_task_blocker_to_lock(blocker) : NULL;
+#else
+	return NULL;
+#endif
+}
+
+static bool kunit_thread_queued_on_rwsem(struct task_struct *task, void *lock)
+{
+	void *blocker = kunit_thread_blocker(task);
+
+	/* A wait for a semaphore that a signal can end leaves no trace there. */
+	if (blocker || (IS_ENABLED(CONFIG_DETECT_HUNG_TASK_BLOCKER) &&
+			!(READ_ONCE(task->__state) & (TASK_INTERRUPTIBLE | TASK_WAKEKILL))))
+		return blocker == lock;
+	return rwsem_is_contended(lock);
+}
+
 bool kunit_thread_sleeps_on_rwsem(struct kunit_thread *thread,
 				  struct rw_semaphore *sem)
 {
-	unsigned long limit = jiffies + KUNIT_THREAD_LIMIT;
-
-	while (time_before(jiffies, limit)) {
-		if (thread->joined || completion_done(thread->exited))
-			return false;
-		if (rwsem_is_contended(sem) && !task_is_running(thread->task))
-			return true;
-		/* Far below a tick, and it lets the thread run on one CPU. */
-		usleep_range(10, 20);
-	}
-	KUNIT_FAIL(thread->test, "thread %s neither slept on the semaphore nor ended within %d s",
-		   thread->task->comm, KUNIT_THREAD_LIMIT / HZ);
-	return false;
+	return kunit_thread_sleeps_on(thread, "semaphore",
+				      kunit_thread_queued_on_rwsem, sem);
 }
 EXPORT_SYMBOL_GPL(kunit_thread_sleeps_on_rwsem);
+
+static bool kunit_thread_queued_on_mutex(struct task_struct *task, void *lock)
+{
+	struct mutex *mutex = lock;
+
+	if (IS_ENABLED(CONFIG_DETECT_HUNG_TASK_BLOCKER))
+		return kunit_thread_blocker(task) == lock;
+#ifdef CONFIG_PREEMPT_RT
+	return mutex_is_locked(mutex);
+#else
+	/* Like rwsem_is_contended(): whoever sees an old value looks again. */
+	return data_race(mutex->first_waiter);
+#endif
+}
+
+bool kunit_thread_sleeps_on_mutex(struct kunit_thread *thread, struct mutex *lock)
+{
+	return kunit_thread_sleeps_on(thread, "mutex",
+				      kunit_thread_queued_on_mutex, lock);
+}
+EXPORT_SYMBOL_GPL(kunit_thread_sleeps_on_mutex);
+
+static bool kunit_thread_queued_on_completion(struct task_struct *task, void *lock)
+{
+	struct completion *done = lock;
+	struct swait_queue *waiter;
+
+	guard(raw_spinlock_irqsave)(&done->wait.lock);
+	list_for_each_entry(waiter, &done->wait.task_list, task_list) {
+		if (waiter->task == task)
+			return true;
+	}
+	return false;
+}
+
+bool kunit_thread_sleeps_on_completion(struct kunit_thread *thread,
+				       struct completion *done)
+{
+	return kunit_thread_sleeps_on(thread, "completion",
+				      kunit_thread_queued_on_completion, done);
+}
+EXPORT_SYMBOL_GPL(kunit_thread_sleeps_on_completion);
