@@ -171,9 +171,9 @@ static bool kunit_thread_queued_on_rwsem(struct task_struct *task, void *lock)
 {
 	void *blocker = kunit_thread_blocker(task);
 
-	/* A wait for a semaphore that a signal can end leaves no trace there. */
+	/* A killable wait for a semaphore leaves no trace there. */
 	if (blocker || (IS_ENABLED(CONFIG_DETECT_HUNG_TASK_BLOCKER) &&
-			!(READ_ONCE(task->__state) & (TASK_INTERRUPTIBLE | TASK_WAKEKILL))))
+			!(READ_ONCE(task->__state) & TASK_WAKEKILL)))
 		return blocker == lock;
 	return rwsem_is_contended(lock);
 }

@@ -860,9 +860,11 @@ static int fuse_fx_gate_thread(void *data)
 	struct fuse_fx_gate *gate = data;
 	struct inode *dir = d_inode(gate->dir);
 
-	if (gate->shared)
+	gate->queues = !(gate->shared ? inode_trylock_shared(dir) : inode_trylock(dir));
+	complete(&gate->tried);
+	if (gate->queues && gate->shared)
 		inode_lock_shared_nested(dir, I_MUTEX_PARENT);
-	else
+	else if (gate->queues)
 		inode_lock_nested(dir, I_MUTEX_PARENT);
 	complete(&gate->locked);
 	/* The limit is for a test that has gone wrong. */
@@ -874,31 +876,35 @@ static int fuse_fx_gate_thread(void *data)
 	return 0;
 }
 
-void fuse_fx_gate_wait(struct fuse_fixture *fx, struct fuse_fx_gate *gate)
+static void fuse_fx_gate_wait_for(struct fuse_fixture *fx, struct fuse_fx_gate *gate,
+				  struct completion *done)
 {
-	KUNIT_ASSERT_TRUE_MSG(fx->test,
-			      wait_for_completion_timeout(&gate->locked, KUNIT_THREAD_LIMIT),
-			      "'%pd' is not unlocked", gate->dir);
+	KUNIT_ASSERT_TRUE_MSG(fx->test, wait_for_completion_timeout(done, KUNIT_THREAD_LIMIT),
+			      "nobody unlocks '%pd'", gate->dir);
 }
 
 struct fuse_fx_gate *fuse_fx_gate(struct fuse_fixture *fx, struct dentry *dir, bool shared)
 {
-	struct rw_semaphore *sem = &d_inode(dir)->i_rwsem;
 	struct fuse_fx_gate *gate = kzalloc_obj(*gate);
-	bool queue = rwsem_is_locked(sem);
 
 	KUNIT_ASSERT_NOT_NULL(fx->test, gate);
 	gate->dir = dir;
 	gate->shared = shared;
+	init_completion(&gate->tried);
 	init_completion(&gate->locked);
 	init_completion(&gate->open);
 	list_add_tail(&gate->list, &fx->gates);
 	gate->thread = kunit_thread_run(fx->test, "fuse_fx_gate", fuse_fx_gate_thread, gate);
-	if (queue)
-		KUNIT_ASSERT_TRUE(fx->test, kunit_thread_sleeps_on_rwsem(gate->thread, sem));
-	else
-		fuse_fx_gate_wait(fx, gate);
+	fuse_fx_gate_wait_for(fx, gate, &gate->tried);
+	if (gate->queues)
+		KUNIT_ASSERT_TRUE(fx->test, kunit_thread_sleeps_on_rwsem(gate->thread,
+									 &d_inode(dir)->i_rwsem));
 	return gate;
+}
+
+void fuse_fx_gate_wait(struct fuse_fixture *fx, struct fuse_fx_gate *gate)
+{
+	fuse_fx_gate_wait_for(fx, gate, &gate->locked);
 }
 
 void fuse_fx_gate_open(struct fuse_fx_gate *gate)

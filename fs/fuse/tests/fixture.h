@@ -430,6 +430,8 @@ struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fus
  * @list: entry in the fixture's list
  * @dir: the directory
  * @shared: others may read the directory
+ * @queues: the lock was not free
+ * @tried: the thread knows that
  * @locked: the thread has the lock
  * @open: the thread is to give it back
  * @thread: the thread
@@ -438,6 +440,8 @@ struct fuse_fx_gate {
 	struct list_head list;
 	struct dentry *dir;
 	bool shared;
+	bool queues;
+	struct completion tried;
 	struct completion locked;
 	struct completion open;
 	struct kunit_thread *thread;
