@@ -72,16 +72,18 @@ void kunit_thread_set_limit(struct kunit_thread *thread, unsigned long limit);
 /**
  * kunit_thread_sleeps_on_rwsem() - Wait until a thread sleeps on a semaphore
  * @thread: The thread.
- * @sem: The semaphore that somebody else holds.
+ * @sem: The semaphore that somebody other than @thread holds until this returns. A
+ *       thread that was woken may still be seen in the queue.
  *
  * Waits until either @thread sleeps in the queue of @sem, as a reader or as a
  * writer, or it has ended. When neither happens within the limit the test fails.
  *
  * A semaphore does not tell who its waiters are; a thread does if the kernel is
  * configured with %CONFIG_DETECT_HUNG_TASK_BLOCKER, but not while it waits in
- * one of the functions that a signal can interrupt. In this case, and without
- * that configuration, any other sleep of @thread counts as long as somebody
- * waits for @sem: the caller has to know that nobody but @thread can.
+ * one of the killable functions. In this case any killable sleep of @thread
+ * counts, and without that configuration any sleep at all, as long as somebody
+ * waits for @sem: the caller has to know that nobody but @thread can. With it,
+ * down_read_interruptible() is never seen.
  *
  * Context: Process context; may sleep. The caller may hold @sem, but must not
  * if @thread has to end.
@@ -95,7 +97,8 @@ bool kunit_thread_sleeps_on_rwsem(struct kunit_thread *thread,
 /**
  * kunit_thread_sleeps_on_mutex() - Wait until a thread sleeps on a mutex
  * @thread: The thread.
- * @lock: The mutex that somebody else holds.
+ * @lock: The mutex that somebody other than @thread holds until this returns. A
+ *        thread that was woken may still be seen in the queue.
  *
  * Waits until either @thread sleeps in the queue of @lock or it has ended. When
  * neither happens within the limit the test fails.
