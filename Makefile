@@ -2,7 +2,8 @@
 
 # Passed on to tools/judge, see `tools/judge --help`.
 options = $(if $(KDIR),--kdir '$(KDIR)') $(if $(FIX),--fix '$(FIX)') \
-	  $(if $(PROFILE),--profile '$(PROFILE)') $(if $(FILTER),--filter '$(FILTER)')
+	  $(if $(PROFILE),--profile '$(PROFILE)') $(if $(FILTER),--filter '$(FILTER)') \
+	  $(if $(SCHEDULE),--schedule '$(SCHEDULE)')
 
 .PHONY: help check test clean
 
@@ -17,6 +18,7 @@ help:
 	@echo '                  "none" judges the tree as it is'
 	@echo '  PROFILE=debug   with KASAN, lockdep and more (default: fast)'
 	@echo "  FILTER=GLOB     only these cases, e.g. 'fuse_inval_entry.race_*'"
+	@echo "  SCHEDULE=GLOB   only these schedules of fuse_inval_race, e.g. 'file.inval.*'"
 	@echo 'More, such as JSON and JUnit results: tools/judge --help'
 
 check:

@@ -426,7 +426,7 @@ struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fus
 				 const struct fuse_fx_op *op);
 
 /**
- * struct fuse_fx_gate - A thread that keeps others from locking a directory
+ * struct fuse_fx_gate - A thread that keeps others from locking something
  * @list: entry in the fixture's list
  * @dir: the directory
  * @shared: others may read the directory

@@ -134,6 +134,8 @@ static void positive_delete(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, fuse_fx_delete(fx, FUSE_ROOT_ID, nodeid, "file"), 0);
 	KUNIT_EXPECT_EQ(test, d_inode(file)->i_nlink, 0);
+	/* Nor can anybody who still holds it mount something on it. */
+	KUNIT_EXPECT_TRUE(test, cant_mount(file));
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), -ENOENT);
 }
 
@@ -258,7 +260,18 @@ static void renamed_by_server(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "new"), 0);
 }
 
-/* A hard link is a name like any other: its siblings stay. */
+static unsigned int asks_attributes(struct fuse_fixture *fx, const char *path)
+{
+	unsigned int before = fuse_fake_requests(fx->server, FUSE_GETATTR);
+
+	KUNIT_EXPECT_EQ(fx->test, fuse_fx_stat(fx, path), 0);
+	return fuse_fake_requests(fx->server, FUSE_GETATTR) - before;
+}
+
+/*
+ * A hard link is a name like any other: its siblings stay, and so
+ * does what is known of the file.
+ */
 static void hard_link(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -271,14 +284,7 @@ static void hard_link(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "one"), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "one"));
 	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "two"));
-}
-
-static unsigned int asks_attributes(struct fuse_fixture *fx, const char *path)
-{
-	unsigned int before = fuse_fake_requests(fx->server, FUSE_GETATTR);
-
-	KUNIT_EXPECT_EQ(fx->test, fuse_fx_stat(fx, path), 0);
-	return fuse_fake_requests(fx->server, FUSE_GETATTR) - before;
+	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "two"), 0);
 }
 
 /* A name changes the directory: its attributes are stale, and nobody else's. */
@@ -413,6 +419,38 @@ static void not_cached_parent_locked(struct kunit *test)
 	fuse_fake_let_go(fx->server);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(server, &err));
 	KUNIT_EXPECT_EQ(test, err, -ENOENT);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, &err));
+	KUNIT_EXPECT_EQ(test, err, 0);
+}
+
+/*
+ * A delete locks the entry, too, and may have to wait for that. Nobody changes the
+ * directory in the meantime.
+ */
+static void delete_waits(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op mkdir = { .path = { "dir/new" } };
+	struct fuse_fx_op delete = { .path = { "file" } };
+	struct kunit_thread *server, *caller;
+	struct fuse_fx_gate *gate;
+	struct dentry *dir, *file;
+	int err;
+
+	delete.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	delete.child = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	dir = fuse_fx_hold(fx, "dir");
+	file = fuse_fx_hold(fx, "dir/file");
+
+	gate = fuse_fx_gate(fx, file, false);
+	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(server, &d_inode(file)->i_rwsem));
+	caller = fuse_fx_run(fx, fuse_fx_do_mkdir, &mkdir);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(caller, &d_inode(dir)->i_rwsem));
+
+	fuse_fx_gate_open(gate);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(server, &err));
+	KUNIT_EXPECT_EQ(test, err, 0);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, &err));
 	KUNIT_EXPECT_EQ(test, err, 0);
 }
@@ -564,6 +602,7 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(parent_not_a_directory),
 	KUNIT_CASE(not_cached),
 	KUNIT_CASE(not_cached_parent_locked),
+	KUNIT_CASE(delete_waits),
 	KUNIT_CASE(race_rename),
 	KUNIT_CASE(race_move_out),
 	KUNIT_CASE(race_unlink),

@@ -339,7 +339,7 @@ struct race_run {
 	struct fuse_fixture *fx;
 	const struct race_schedule *schedule;
 	char name[KUNIT_PARAM_DESC_SIZE];
-	char again[KUNIT_PARAM_DESC_SIZE + 100];
+	char again[KUNIT_PARAM_DESC_SIZE + 160];
 	struct dentry *dir;
 	u64 dir_nodeid;
 	struct dentry *out;
@@ -695,7 +695,7 @@ static void race(struct kunit *test)
 	run->schedule = test->param_value;
 	race_name(run->schedule, run->name);
 	scnprintf(run->again, sizeof(run->again),
-		  "kunit.py run --kernel_args=fuse_kunit.schedule=%s fuse_inval_race.%s",
+		  "./tools/testing/kunit/kunit.py run --kunitconfig=fs/fuse --kernel_args=fuse_kunit.schedule=%s fuse_inval_race.%s",
 		  run->name, race_states[run->schedule->state]);
 	run->fx->again = run->again;
 	race_fill(run);
