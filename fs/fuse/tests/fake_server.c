@@ -5,7 +5,6 @@
 
 #include <linux/err.h>
 #include <linux/highmem.h>
-#include <linux/kthread.h>
 #include <linux/limits.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
@@ -755,7 +754,7 @@ static int fuse_fake_change(struct fuse_fake_server *server, enum fuse_fake_chan
 }
 
 /*
- * The thread and its queue.
+ * The queue and who works it off.
  */
 
 static struct fuse_fake_hold *fuse_fake_find_hold(struct fuse_fake_server *server, u32 opcode)
@@ -768,12 +767,6 @@ static struct fuse_fake_hold *fuse_fake_find_hold(struct fuse_fake_server *serve
 	return NULL;
 }
 
-static bool fuse_fake_has_work(struct fuse_fake_server *server)
-{
-	guard(spinlock)(&server->lock);
-	return server->forgets || !list_empty(&server->queue);
-}
-
 /* The next piece of work: FORGETs, or a request that is not to be held. */
 static bool fuse_fake_next(struct fuse_fake_server *server,
 			   struct fuse_forget_link **forgets, struct fuse_req **req)
@@ -784,7 +777,6 @@ static bool fuse_fake_next(struct fuse_fake_server *server,
 	guard(spinlock)(&server->lock);
 	*forgets = server->forgets;
 	server->forgets = NULL;
-	server->busy = true;
 	if (*forgets)
 		return true;
 
@@ -796,37 +788,29 @@ static bool fuse_fake_next(struct fuse_fake_server *server,
 		hold->req = *req;
 		complete_all(&hold->reached);
 	}
-	server->busy = false;
 	return false;
 }
 
-static int fuse_fake_thread(void *arg)
+static void fuse_fake_work(struct work_struct *work)
 {
-	struct fuse_fake_server *server = arg;
+	struct fuse_fake_server *server = container_of(work, typeof(*server), work);
 	struct fuse_forget_link *forgets, *link;
 	struct fuse_req *req;
 
-	while (!kthread_should_stop()) {
-		while (fuse_fake_next(server, &forgets, &req)) {
-			mutex_lock(&server->tree);
-			while ((link = forgets)) {
-				forgets = link->next;
-				fuse_fake_do_forget(server, link->forget_one.nodeid,
-						    link->forget_one.nlookup);
-				kfree(link);
-			}
-			if (req)
-				req->out.h.error = fuse_fake_handle(server, req);
-			mutex_unlock(&server->tree);
-			if (req)
-				fuse_request_end(req);
-			cond_resched();
+	while (fuse_fake_next(server, &forgets, &req)) {
+		mutex_lock(&server->tree);
+		while ((link = forgets)) {
+			forgets = link->next;
+			fuse_fake_do_forget(server, link->forget_one.nodeid,
+					    link->forget_one.nlookup);
+			kfree(link);
 		}
-		wake_up_all(&server->waitq);
-		wait_event_idle(server->waitq,
-				fuse_fake_has_work(server) || kthread_should_stop());
+		if (req)
+			req->out.h.error = fuse_fake_handle(server, req);
+		mutex_unlock(&server->tree);
+		if (req)
+			fuse_request_end(req);
 	}
-	return 0;
 }
 
 /* Make the change that is to come before this request of the current task. */
@@ -876,7 +860,7 @@ static void fuse_fake_send_req(struct fuse_iqueue *fiq, struct fuse_req *req)
 			quiet->opcode = opcode;
 	list_add_tail(&req->list, &server->queue);
 	spin_unlock(&server->lock);
-	wake_up_all(&server->waitq);
+	schedule_work(&server->work);
 }
 
 static void fuse_fake_send_forget(struct fuse_iqueue *fiq, struct fuse_forget_link *link)
@@ -888,7 +872,7 @@ static void fuse_fake_send_forget(struct fuse_iqueue *fiq, struct fuse_forget_li
 	server->forgets = link;
 	server->requests[FUSE_FORGET]++;
 	spin_unlock(&server->lock);
-	wake_up_all(&server->waitq);
+	schedule_work(&server->work);
 }
 
 static void fuse_fake_send_interrupt(struct fuse_iqueue *fiq, struct fuse_req *req)
@@ -902,17 +886,10 @@ const struct fuse_iqueue_ops fuse_fake_iqueue_ops = {
 	.send_interrupt	= fuse_fake_send_interrupt,
 };
 
-static bool fuse_fake_idle(struct fuse_fake_server *server)
-{
-	guard(spinlock)(&server->lock);
-	return !server->busy && !server->forgets && list_empty(&server->queue);
-}
-
 void fuse_fake_settle(struct fuse_fake_server *server)
 {
-	if (!wait_event_timeout(server->waitq, fuse_fake_idle(server), KUNIT_THREAD_LIMIT))
-		KUNIT_FAIL(server->test, "the fake server is still busy after %d s",
-			   KUNIT_THREAD_LIMIT / HZ);
+	/* It waits for nobody who could wait for us. */
+	flush_work(&server->work);
 }
 
 unsigned int fuse_fake_requests(struct fuse_fake_server *server, u32 opcode)
@@ -952,7 +929,7 @@ void fuse_fake_let_go(struct fuse_fake_server *server)
 			list_add_tail(&hold->req->list, &server->queue);
 	}
 	spin_unlock(&server->lock);
-	wake_up_all(&server->waitq);
+	schedule_work(&server->work);
 }
 
 void fuse_fake_quiet_begin(struct fuse_fake_server *server, struct fuse_fake_quiet *quiet)
@@ -1123,7 +1100,7 @@ static void fuse_fake_server_stop(void *arg)
 	struct fuse_fake_told *told, *next_told;
 	struct fuse_fake_name *n, *next_name;
 
-	kthread_stop(server->thread);
+	flush_work(&server->work);
 	/* Unmounting had something to say as well. */
 	if (server->complaint[0])
 		KUNIT_FAIL(server->test, "the server complains: %s", server->complaint);
@@ -1151,7 +1128,7 @@ struct fuse_fake_server *fuse_fake_server_start(struct kunit *test)
 	server->entry_valid = FUSE_FAKE_VALID;
 	server->negative_valid = FUSE_FAKE_VALID;
 	server->attr_valid = FUSE_FAKE_VALID;
-	init_waitqueue_head(&server->waitq);
+	INIT_WORK(&server->work, fuse_fake_work);
 	spin_lock_init(&server->lock);
 	INIT_LIST_HEAD(&server->queue);
 	INIT_LIST_HEAD(&server->holds);
@@ -1161,11 +1138,6 @@ struct fuse_fake_server *fuse_fake_server_start(struct kunit *test)
 	INIT_LIST_HEAD(&server->nodes);
 	INIT_LIST_HEAD(&server->told);
 
-	server->thread = kthread_run(fuse_fake_thread, server, "fuse_fake");
-	if (IS_ERR(server->thread)) {
-		kfree(server);
-		KUNIT_FAIL_AND_ABORT(test, "the fake server did not start");
-	}
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, fuse_fake_server_stop, server));
 
 	/* The first node gets FUSE_ROOT_ID; nobody takes its name away. */

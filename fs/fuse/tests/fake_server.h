@@ -3,8 +3,8 @@
  * A FUSE server inside the kernel, for tests
  *
  * It stands where a daemon behind /dev/fuse stands: requests reach it through
- * struct fuse_iqueue_ops, as they reach virtiofs, and a thread of its own
- * answers them from a small namespace. A test changes that namespace behind the
+ * struct fuse_iqueue_ops, as they reach virtiofs, and a work item answers them
+ * from a small namespace. A test changes that namespace behind the
  * kernel's back, counts what the kernel asks, and stops the server in front of
  * a request to hold the caller in the middle of a system call.
  *
@@ -20,7 +20,7 @@
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
-#include <linux/wait.h>
+#include <linux/workqueue.h>
 
 struct fuse_forget_link;
 struct fuse_iqueue_ops;
@@ -40,12 +40,10 @@ struct task_struct;
  * @negative_valid: seconds for which it may cache that a name does not exist;
  *	0 answers -ENOENT, which is not cached
  * @attr_valid: seconds for which it may cache attributes
- * @thread: answers the requests
- * @waitq: where @thread waits for work, and others for it to have none
+ * @work: answers the requests
  * @lock: protects the members from @queue to @requests
  * @queue: requests that wait for an answer
  * @forgets: FORGETs that have not been counted yet
- * @busy: @thread is at work
  * @holds: requests to stop in front of
  * @quiet: tasks that must not send a request
  * @upons: changes that wait for a request
@@ -64,13 +62,11 @@ struct fuse_fake_server {
 	unsigned int negative_valid;
 	unsigned int attr_valid;
 
-	struct task_struct *thread;
-	wait_queue_head_t waitq;
+	struct work_struct work;
 
 	spinlock_t lock; /* @queue to @requests */
 	struct list_head queue;
 	struct fuse_forget_link *forgets;
-	bool busy;
 	struct list_head holds;
 	struct list_head quiet;
 	struct list_head upons;
@@ -181,7 +177,7 @@ void fuse_fake_server_leak(struct fuse_fake_server *server);
  * @server: The server.
  *
  * Waits until every request is answered and every FORGET is counted. A request
- * that is held does not count. The test fails when that takes too long.
+ * that is held does not count.
  */
 void fuse_fake_settle(struct fuse_fake_server *server);
 

@@ -1035,12 +1035,12 @@ static bool fuse_fx_check_empty(struct fuse_fixture *fx)
 	nodeid = fuse_fake_known(fx->server, &nlookup);
 	if (nodeid) {
 		fuse_fx_broken(fx, "not balanced: nodeid %llu (%llu lookups) is still in use",
-			   nodeid, nlookup);
+			       nodeid, nlookup);
 		return false;
 	}
 	if (icount_read_once(d_inode(root)) != 1) {
 		fuse_fx_broken(fx, "not balanced: the root inode has %u references instead of 1",
-			   icount_read_once(d_inode(root)));
+			       icount_read_once(d_inode(root)));
 		return false;
 	}
 	return true;

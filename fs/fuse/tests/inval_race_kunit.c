@@ -647,6 +647,13 @@ static int race_print_answer(char *buf, size_t size, int answer)
 	return scnprintf(buf, size, " %pe", ERR_PTR(answer));
 }
 
+static const char *race_state_of(const struct race_name *name)
+{
+	if (!name->cached)
+		return "not cached";
+	return name->node ? "positive" : "negative";
+}
+
 /* All that is needed to see what went wrong, in a few lines. */
 static void race_report(struct race_run *run, int differences, const struct race_world *want)
 {
@@ -658,7 +665,7 @@ static void race_report(struct race_run *run, int differences, const struct race
 	enum race_slot slot;
 	unsigned int i;
 
-	p += scnprintf(p, end - p, "%s: answer", run->name);
+	p += scnprintf(p, end - p, "not serial: %s: answer", run->name);
 	p += race_print_answer(p, end - p, answer);
 	p += scnprintf(p, end - p, ", allowed");
 	for (i = 0; i < ARRAY_SIZE(answers); i++) {
@@ -668,17 +675,18 @@ static void race_report(struct race_run *run, int differences, const struct race
 	}
 	history->calls[0].answer = answer;
 
-	for (slot = 0; differences > 0 && slot < RACE_SLOTS; slot++) {
-		struct dentry *dentry;
+	for (slot = 0; slot < RACE_SLOTS; slot++) {
+		const char *path = race_paths[0][slot];
+		struct dentry *dentry = race_dentry(run, slot);
 
-		if (!race_differs(want, &history->end, slot))
-			continue;
-		p += scnprintf(p, end - p, "\n%s should be %s; it is ", race_paths[want->moved][slot],
-			       !want->names[slot].cached ? "not cached" :
-			       want->names[slot].node ? "cached as positive" :
-						       "cached as negative");
-		dentry = race_dentry(run, slot);
-		p += fuse_fx_describe(p, end - p, dentry);
+		if (differences < 0 ? slot == RACE_NAME :
+				      race_differs(want, &history->end, slot)) {
+			p += scnprintf(p, end - p, "\n%s is ", path);
+			p += fuse_fx_describe(p, end - p, dentry);
+			if (differences > 0)
+				p += scnprintf(p, end - p, ", should be %s",
+					       race_state_of(&want->names[slot]));
+		}
 		dput(dentry);
 	}
 	KUNIT_FAIL(run->fx->test, "%s", text);
