@@ -35,22 +35,6 @@ static int make(struct fuse_fixture *fx, const char *name, const char *target)
 	return err;
 }
 
-/* link() */
-static int hard_link(struct fuse_fixture *fx, const char *old, const char *new)
-{
-	struct dentry *dir = fx->mnt->mnt_root;
-	struct dentry *target = fuse_fx_hold(fx, old);
-	struct dentry *dentry;
-	int err;
-
-	dentry = start_creating(&nop_mnt_idmap, dir, &QSTR(new));
-	if (IS_ERR(dentry))
-		return PTR_ERR(dentry);
-	err = vfs_link(target, &nop_mnt_idmap, d_inode(dir), dentry, NULL);
-	end_creating(dentry);
-	return err;
-}
-
 /* Every system call that changes names changes them on the server. */
 static void changes(struct kunit *test)
 {
@@ -65,7 +49,7 @@ static void changes(struct kunit *test)
 	file = fuse_fx_open(fx, "dir/file", O_CREAT | O_EXCL | O_RDWR);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(file));
 	fuse_fx_close(fx, file);
-	KUNIT_EXPECT_EQ(test, hard_link(fx, "fifo", "link"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_link(fx, "fifo", "link"), 0);
 	KUNIT_EXPECT_EQ(test, d_inode(fuse_fx_hold(fx, "link"))->i_nlink, 2);
 
 	KUNIT_EXPECT_EQ(test, fuse_fx_rmdir(fx, "dir"), -ENOTEMPTY);
@@ -208,6 +192,71 @@ static void holds(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/new"), 0);
 }
 
+/* Something changes just before a request is seen: once, and for that task only. */
+static void changes_upon(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op unlink = {
+		.path	= { "file" },
+		.upon	= {
+			.opcode	= FUSE_UNLINK,
+			.change	= FUSE_FAKE_REMOVE | FUSE_FAKE_ADD,
+			.path	= "file",
+		},
+	};
+	struct kunit_thread *thread;
+	u64 file, nlookup;
+	int err;
+
+	file = fuse_fake_add(fx->server, "file", S_IFREG | 0644);
+	fuse_fake_add(fx->server, "other", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_unlink(fx, "other"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fake_known(fx->server, &nlookup), file);
+
+	thread = fuse_fx_run(fx, fuse_fx_do_unlink, &unlink);
+	KUNIT_ASSERT_TRUE(test, kunit_thread_join(thread, &err));
+	KUNIT_EXPECT_EQ(test, err, 0);
+	KUNIT_EXPECT_EQ(test, fx->server->last_nodeid, file + 2);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), -ENOENT);
+}
+
+/* A gate keeps others out, and they come after it in the order of their calls. */
+static void gates(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op mknod = { .path = { "dir/file" } };
+	struct fuse_fx_op rename = { .path = { "dir/file", "dir/file2" } };
+	struct kunit_thread *first, *second;
+	struct fuse_fx_gate *gate, *last;
+	struct rw_semaphore *sem;
+	struct dentry *dir;
+	int err;
+
+	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	dir = fuse_fx_hold(fx, "dir");
+	sem = &d_inode(dir)->i_rwsem;
+	gate = fuse_fx_gate(fx, dir, false);
+	KUNIT_EXPECT_FALSE(test, gate->queues);
+	first = fuse_fx_run(fx, fuse_fx_do_mknod, &mknod);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(first, sem));
+	second = fuse_fx_run(fx, fuse_fx_do_rename, &rename);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(second, sem));
+	last = fuse_fx_gate(fx, dir, true);
+	KUNIT_EXPECT_TRUE(test, last->queues);
+	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_MKNOD), 0);
+
+	fuse_fx_gate_open(gate);
+	fuse_fx_gate_wait(fx, last);
+	KUNIT_ASSERT_TRUE(test, kunit_thread_join(first, &err));
+	KUNIT_EXPECT_EQ(test, err, 0);
+	KUNIT_ASSERT_TRUE(test, kunit_thread_join(second, &err));
+	KUNIT_EXPECT_EQ(test, err, 0);
+	/* Readers share it; and it is the end of the test that opens this one. */
+	KUNIT_EXPECT_FALSE(test, fuse_fx_gate(fx, dir, true)->queues);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file2"), 0);
+}
+
 /* A request that the server does not know is not passed over in silence. */
 static void unknown_opcode(struct kunit *test)
 {
@@ -272,6 +321,8 @@ static struct kunit_case fuse_fake_server_cases[] = {
 	KUNIT_CASE(lists),
 	KUNIT_CASE(timeouts),
 	KUNIT_CASE(holds),
+	KUNIT_CASE(changes_upon),
+	KUNIT_CASE(gates),
 	KUNIT_CASE(unknown_opcode),
 	KUNIT_CASE(mistakes),
 	KUNIT_CASE(forgets),

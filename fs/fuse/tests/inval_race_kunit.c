@@ -397,11 +397,11 @@ static void race_fill(struct race_run *run)
 }
 
 /* A notification, which is under test or one of the operations. */
-static struct race_call *race_call(struct race_run *run, enum race_notification notification,
-				   enum race_slot slot)
+static struct race_call *race_call(struct race_history *history,
+				   enum race_notification notification, enum race_slot slot)
 {
-	const struct race_world *start = &run->history.start;
-	struct race_call *call = &run->history.calls[run->history.nr_calls++];
+	const struct race_world *start = &history->start;
+	struct race_call *call = &history->calls[history->nr_calls++];
 
 	*call = (struct race_call) {
 		.slot	= slot,
@@ -431,13 +431,13 @@ static struct race_call *race_op_call(struct race_run *run, enum race_op op)
 {
 	switch (op) {
 	case RACE_INVAL:
-		return race_call(run, RACE_N_INVAL, RACE_NAME);
+		return race_call(&run->history, RACE_N_INVAL, RACE_NAME);
 	case RACE_EXPIRE:
-		return race_call(run, RACE_N_EXPIRE, RACE_NAME);
+		return race_call(&run->history, RACE_N_EXPIRE, RACE_NAME);
 	case RACE_DELETE:
-		return race_call(run, RACE_N_DELETE, RACE_NAME);
+		return race_call(&run->history, RACE_N_DELETE, RACE_NAME);
 	default:
-		return race_call(run, RACE_N_INVAL, RACE_SIBLING);
+		return race_call(&run->history, RACE_N_INVAL, RACE_SIBLING);
 	}
 }
 
@@ -562,7 +562,7 @@ static void race_execute(struct race_run *run)
 	run->worlds[1] = history->start;
 	if (s->ops[0])
 		race_step(&run->worlds[1], s->ops[0]);
-	race_call(run, s->notification, RACE_NAME);
+	race_call(history, s->notification, RACE_NAME);
 
 	gate = fuse_fx_gate(fx, run->dir, false);
 	if (s->ops[0] && s->ops[0] != RACE_REVALIDATE)
@@ -714,6 +714,93 @@ static void race(struct kunit *test)
 		race_report(run, differences, &closest);
 }
 
+/*
+ * What the model has to say of some histories, by the words of what the call must
+ * answer: a model that allows too much would see nothing.
+ */
+static const struct race_example {
+	enum race_state state;
+	enum race_notification notification;
+	enum race_op op;
+	int answer;
+	bool cached;	/* the name at the end */
+	bool positive;
+	bool right;
+} race_examples[] = {
+	/* Nothing else happens. */
+	{ RACE_ABSENT,	 RACE_N_INVAL,  RACE_NOTHING, -ENOENT, false, false, true },
+	{ RACE_ABSENT,	 RACE_N_INVAL,  RACE_NOTHING, 0,       false, false, false },
+	{ RACE_NEGATIVE, RACE_N_INVAL,  RACE_NOTHING, 0,       false, false, true },
+	{ RACE_NEGATIVE, RACE_N_INVAL,  RACE_NOTHING, 0,       true,  false, false },
+	{ RACE_NEGATIVE, RACE_N_INVAL,  RACE_NOTHING, -ENOENT, true,  false, false },
+	{ RACE_NEGATIVE, RACE_N_EXPIRE, RACE_NOTHING, 0,       true,  false, true },
+	{ RACE_NEGATIVE, RACE_N_EXPIRE, RACE_NOTHING, 0,       false, false, false },
+	{ RACE_FILE,	 RACE_N_DELETE, RACE_NOTHING, 0,       false, false, true },
+	{ RACE_FILE,	 RACE_N_DELETE, RACE_NOTHING, -ENOENT, false, false, false },
+	{ RACE_FILE,	 RACE_N_DELETE_OTHER, RACE_NOTHING, -ENOENT, false, false, true },
+	{ RACE_FILE,	 RACE_N_DELETE_OTHER, RACE_NOTHING, -ENOENT, true, true, false },
+	{ RACE_DIRECTORY, RACE_N_DELETE, RACE_NOTHING, -ENOTEMPTY, false, false, true },
+	{ RACE_DIRECTORY, RACE_N_DELETE, RACE_NOTHING, 0,      false, false, false },
+	{ RACE_EMPTY_DIRECTORY, RACE_N_DELETE, RACE_NOTHING, 0, false, false, true },
+	/* Before it or after it: what was made later may stay cached. */
+	{ RACE_NEGATIVE, RACE_N_INVAL,  RACE_MKNOD,   0,       true,  true,  true },
+	{ RACE_NEGATIVE, RACE_N_INVAL,  RACE_MKNOD,   0,       false, false, true },
+	{ RACE_NEGATIVE, RACE_N_INVAL,  RACE_MKNOD,   0,       true,  false, false },
+	{ RACE_NEGATIVE, RACE_N_INVAL,  RACE_MKNOD,   -ENOENT, true,  true,  false },
+	/* A name that is there all the time is never absent. */
+	{ RACE_FILE,	 RACE_N_INVAL,  RACE_EXCHANGE, 0,      false, false, true },
+	{ RACE_FILE,	 RACE_N_INVAL,  RACE_EXCHANGE, -ENOENT, true, true,  false },
+	/* unlink() leaves a negative entry or none. */
+	{ RACE_FILE,	 RACE_N_INVAL,  RACE_UNLINK,  0,       false, false, true },
+	{ RACE_FILE,	 RACE_N_INVAL,  RACE_UNLINK,  -ENOENT, false, false, true },
+	{ RACE_FILE,	 RACE_N_INVAL,  RACE_UNLINK,  -ENOENT, true,  false, false },
+	/* Nothing is left under a name that was given away. */
+	{ RACE_FILE,	 RACE_N_INVAL,  RACE_GONE,    -ENOENT, false, false, true },
+	{ RACE_FILE,	 RACE_N_INVAL,  RACE_GONE,    -ENOENT, true,  true,  false },
+	{ RACE_FILE,	 RACE_N_DELETE, RACE_REPLACED, -ENOENT, false, false, true },
+	{ RACE_FILE,	 RACE_N_DELETE, RACE_REPLACED, 0,      false, false, false },
+};
+
+static void race_example_desc(const struct race_example *example, char *desc)
+{
+	const struct race_schedule s = {
+		.state		= example->state,
+		.notification	= example->notification,
+		.ops		= { example->op },
+	};
+
+	race_name(&s, desc);
+}
+
+KUNIT_ARRAY_PARAM(race_example, race_examples, race_example_desc);
+
+static void model(struct kunit *test)
+{
+	const struct race_example *example = test->param_value;
+	struct race_history *history = kunit_kzalloc(test, sizeof(*history), GFP_KERNEL);
+	struct race_world closest;
+	struct race_call *call;
+	u64 node;
+
+	KUNIT_ASSERT_NOT_NULL(test, history);
+	history->start = race_start(example->state, 1);
+	history->steps[0] = example->op;
+	history->nr_steps = example->op != RACE_NOTHING;
+	call = race_call(history, example->notification, RACE_NAME);
+	call->answer = example->answer;
+
+	/* The rest is as the operation leaves it. */
+	history->end = history->start;
+	if (example->op)
+		KUNIT_ASSERT_TRUE(test, race_step(&history->end, example->op));
+	node = history->end.names[RACE_NAME].node ?: 4711;
+	history->end.names[RACE_NAME] = (struct race_name) {
+		.cached	= example->cached,
+		.node	= example->positive ? node : 0,
+	};
+	KUNIT_EXPECT_EQ(test, race_explain(history, &closest) == 0, example->right);
+}
+
 static const unsigned int race_losses[] = { 1, 2, 3, 10, 100 };
 
 static void race_losses_desc(const unsigned int *losses, char *desc)
@@ -800,6 +887,7 @@ static struct kunit_case fuse_inval_race_cases[] = {
 				   empty_directory_init, NULL),
 	KUNIT_CASE_PARAM_WITH_INIT(directory, kunit_array_gen_params, directory_init, NULL),
 	KUNIT_CASE_PARAM(loses_again, race_losses_gen_params),
+	KUNIT_CASE_PARAM(model, race_example_gen_params),
 	{}
 };
 
