@@ -4,6 +4,7 @@
  */
 
 #include <linux/completion.h>
+#include <linux/cpumask.h>
 #include <linux/hung_task.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
@@ -117,15 +118,20 @@ static void kunit_thread_nop(struct work_struct *work)
 }
 
 /*
- * Leave the CPU for as long as a worker takes to do nothing. Neither of the
- * usual ways would do: a timed sleep takes a tick if there are no high resolution
- * timers, and yield() may well return to a caller that never left the CPU. While
- * the owner of a lock runs, a thread on another CPU spins instead of sleeping.
+ * Let others run. A timed sleep would take a tick if there are no high resolution
+ * timers. On one CPU yield() is what it takes: the thread runs until it sleeps. On
+ * several it may return at once, over and over, and keep the CPU from a worker;
+ * while the owner of a lock runs, a thread on another CPU spins instead of
+ * sleeping. There, leave the CPU for as long as a worker takes to do nothing.
  */
 static void kunit_thread_step_aside(void)
 {
 	struct work_struct work;
 
+	if (num_online_cpus() == 1) {
+		yield();
+		return;
+	}
 	INIT_WORK_ONSTACK(&work, kunit_thread_nop);
 	schedule_work(&work);
 	flush_work(&work);

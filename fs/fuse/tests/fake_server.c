@@ -299,7 +299,11 @@ static void fuse_fake_clear(struct fuse_fake_server *server, u64 parent, const c
 	told->nodeid = 0;
 }
 
-/* The kernel moves a dentry on rename, and what it knows moves along. */
+/*
+ * The kernel moves a dentry on rename, and what it knows moves along: it has just
+ * looked both names up, so both are as good as an answer, whatever a notification
+ * for the old name does at the same time.
+ */
 static void fuse_fake_retell(struct fuse_fake_server *server,
 			     struct fuse_fake_node *olddir, const char *oldname,
 			     struct fuse_fake_node *newdir, const char *newname,
@@ -307,13 +311,6 @@ static void fuse_fake_retell(struct fuse_fake_server *server,
 {
 	struct fuse_fake_name *old = fuse_fake_name(olddir, oldname);
 	struct fuse_fake_name *new = fuse_fake_name(newdir, newname);
-	struct fuse_fake_told *told;
-	bool old_cached, new_cached;
-
-	told = fuse_fake_find_told(server, olddir->nodeid, oldname);
-	old_cached = told && told->cached;
-	told = fuse_fake_find_told(server, newdir->nodeid, newname);
-	new_cached = told && told->cached;
 
 	/* Renaming one hard link over another does nothing, for the VFS too. */
 	if (old && !(flags & RENAME_EXCHANGE))
@@ -321,9 +318,9 @@ static void fuse_fake_retell(struct fuse_fake_server *server,
 	fuse_fake_clear(server, olddir->nodeid, oldname);
 	if (flags & RENAME_EXCHANGE)
 		fuse_fake_clear(server, newdir->nodeid, newname);
-	fuse_fake_tell(server, newdir->nodeid, newname, new->node, old_cached);
+	fuse_fake_tell(server, newdir->nodeid, newname, new->node, server->entry_valid);
 	if (flags & RENAME_EXCHANGE)
-		fuse_fake_tell(server, olddir->nodeid, oldname, old->node, new_cached);
+		fuse_fake_tell(server, olddir->nodeid, oldname, old->node, server->entry_valid);
 }
 
 /*
@@ -757,22 +754,25 @@ static int fuse_fake_change(struct fuse_fake_server *server, enum fuse_fake_chan
  * The queue and who works it off.
  */
 
-static struct fuse_fake_hold *fuse_fake_find_hold(struct fuse_fake_server *server, u32 opcode)
+/* Stop @req if there is a hold for it. Called with server->lock held. */
+static bool fuse_fake_stop(struct fuse_fake_server *server, struct fuse_req *req, bool answered)
 {
 	struct fuse_fake_hold *hold;
 
-	list_for_each_entry(hold, &server->holds, list)
-		if (!hold->req && hold->opcode == opcode)
-			return hold;
-	return NULL;
+	list_for_each_entry(hold, &server->holds, list) {
+		if (hold->req || hold->opcode != req->in.h.opcode || hold->answered != answered)
+			continue;
+		hold->req = req;
+		complete_all(&hold->reached);
+		return true;
+	}
+	return false;
 }
 
 /* The next piece of work: FORGETs, or a request that is not to be held. */
 static bool fuse_fake_next(struct fuse_fake_server *server,
 			   struct fuse_forget_link **forgets, struct fuse_req **req)
 {
-	struct fuse_fake_hold *hold;
-
 	*req = NULL;
 	guard(spinlock)(&server->lock);
 	*forgets = server->forgets;
@@ -782,11 +782,8 @@ static bool fuse_fake_next(struct fuse_fake_server *server,
 
 	while ((*req = list_first_entry_or_null(&server->queue, struct fuse_req, list))) {
 		list_del_init(&(*req)->list);
-		hold = fuse_fake_find_hold(server, (*req)->in.h.opcode);
-		if (!hold)
+		if (!fuse_fake_stop(server, *req, false))
 			return true;
-		hold->req = *req;
-		complete_all(&hold->reached);
 	}
 	return false;
 }
@@ -796,6 +793,7 @@ static void fuse_fake_work(struct work_struct *work)
 	struct fuse_fake_server *server = container_of(work, typeof(*server), work);
 	struct fuse_forget_link *forgets, *link;
 	struct fuse_req *req;
+	bool stopped;
 
 	while (fuse_fake_next(server, &forgets, &req)) {
 		mutex_lock(&server->tree);
@@ -808,7 +806,12 @@ static void fuse_fake_work(struct work_struct *work)
 		if (req)
 			req->out.h.error = fuse_fake_handle(server, req);
 		mutex_unlock(&server->tree);
-		if (req)
+		if (!req)
+			continue;
+		spin_lock(&server->lock);
+		stopped = fuse_fake_stop(server, req, true);
+		spin_unlock(&server->lock);
+		if (!stopped)
 			fuse_request_end(req);
 	}
 }
@@ -898,17 +901,29 @@ unsigned int fuse_fake_requests(struct fuse_fake_server *server, u32 opcode)
 	return server->requests[opcode];
 }
 
-struct fuse_fake_hold *fuse_fake_hold(struct fuse_fake_server *server, u32 opcode)
+static struct fuse_fake_hold *fuse_fake_add_hold(struct fuse_fake_server *server, u32 opcode,
+						 bool answered)
 {
 	struct fuse_fake_hold *hold = kunit_kzalloc(server->test, sizeof(*hold), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(server->test, hold);
 	hold->server = server;
 	hold->opcode = opcode;
+	hold->answered = answered;
 	init_completion(&hold->reached);
 	guard(spinlock)(&server->lock);
 	list_add_tail(&hold->list, &server->holds);
 	return hold;
+}
+
+struct fuse_fake_hold *fuse_fake_hold(struct fuse_fake_server *server, u32 opcode)
+{
+	return fuse_fake_add_hold(server, opcode, false);
+}
+
+struct fuse_fake_hold *fuse_fake_hold_answer(struct fuse_fake_server *server, u32 opcode)
+{
+	return fuse_fake_add_hold(server, opcode, true);
 }
 
 void fuse_fake_hold_wait(struct fuse_fake_hold *hold)
@@ -921,14 +936,21 @@ void fuse_fake_hold_wait(struct fuse_fake_hold *hold)
 void fuse_fake_let_go(struct fuse_fake_server *server)
 {
 	struct fuse_fake_hold *hold, *next;
+	LIST_HEAD(answered);
 
 	spin_lock(&server->lock);
 	list_for_each_entry_safe(hold, next, &server->holds, list) {
+		if (hold->req && hold->answered) {
+			list_move_tail(&hold->list, &answered);
+			continue;
+		}
 		list_del(&hold->list);
 		if (hold->req)
 			list_add_tail(&hold->req->list, &server->queue);
 	}
 	spin_unlock(&server->lock);
+	list_for_each_entry(hold, &answered, list)
+		fuse_request_end(hold->req);
 	schedule_work(&server->work);
 }
 

@@ -101,10 +101,11 @@ struct fuse_fake_told {
 };
 
 /**
- * struct fuse_fake_hold - A request that the server stops in front of
+ * struct fuse_fake_hold - A request that the server stops in front of or behind
  * @list: entry in the server's list
  * @server: the server
- * @opcode: the opcode to stop in front of
+ * @opcode: the opcode to stop at
+ * @answered: stop when the answer is ready to go
  * @reached: the request is there
  * @req: the request
  */
@@ -112,6 +113,7 @@ struct fuse_fake_hold {
 	struct list_head list;
 	struct fuse_fake_server *server;
 	u32 opcode;
+	bool answered;
 	struct completion reached;
 	struct fuse_req *req;
 };
@@ -252,6 +254,18 @@ void fuse_fake_reuse(struct fuse_fake_server *server, u64 nodeid, const char *pa
  * Return: the hold, which ends with the test.
  */
 struct fuse_fake_hold *fuse_fake_hold(struct fuse_fake_server *server, u32 opcode);
+
+/**
+ * fuse_fake_hold_answer() - Stop when a request is done, before its answer goes out
+ * @server: The server.
+ * @opcode: The opcode to stop at.
+ *
+ * As fuse_fake_hold(), but what the request changes has been changed, and what the
+ * answer says may be old news when it arrives.
+ *
+ * Return: the hold, which ends with the test.
+ */
+struct fuse_fake_hold *fuse_fake_hold_answer(struct fuse_fake_server *server, u32 opcode);
 
 /**
  * fuse_fake_hold_wait() - Wait until the request is there

@@ -187,6 +187,7 @@ static void directory_delete(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, fuse_fx_delete(fx, FUSE_ROOT_ID, nodeid, "dir"), 0);
 	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(dir)));
+	KUNIT_EXPECT_TRUE(test, cant_mount(dir));
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir"), -ENOENT);
 }
 
@@ -291,11 +292,11 @@ static void hard_link(struct kunit *test)
 static void parent_attributes(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	u64 dir;
+	u64 dir, other;
 
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	fuse_fake_add(fx->server, "dir/other", S_IFREG | 0644);
+	other = fuse_fake_add(fx->server, "dir/other", S_IFREG | 0644);
 	fuse_fake_add(fx->server, "dir/sibling", S_IFREG | 0644);
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/other"), 0);
@@ -308,6 +309,11 @@ static void parent_attributes(struct kunit *test)
 	fuse_fx_inval(fx, dir, "none");
 	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
 	KUNIT_EXPECT_EQ(test, fuse_fx_expire(fx, dir, "other"), 0);
+	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
+	KUNIT_EXPECT_EQ(test, fuse_fx_delete(fx, dir, other, "other"), 0);
+	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
+	fuse_fx_delete(fx, dir, other, "none");
 	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
 
 	/* Nothing was known of this one, so nothing has changed. */

@@ -15,6 +15,8 @@
  *	file.delete.rename+mknod	renamed, then created, in the same window
  *	file.inval.exchange/unlink	exchanged with another, which loses the race;
  *					unlinked in the window of the second try
+ *	file.inval.~unlink		unlinked by the server, but the kernel has not
+ *					got the answer when the notification comes
  *
  * Every sequence of up to two operations that is possible is a schedule. The
  * answer and what is cached afterwards are checked against the model, and the
@@ -66,24 +68,31 @@ static const char * const race_notifications[] = {
 	"inval", "expire", "delete", "delete_other",
 };
 
+/* Where the operations are. */
+enum race_window {
+	RACE_FIRST,	/* all in the first window */
+	RACE_RETRY,	/* the second in the window of the second try */
+	RACE_ANSWERED,	/* begun before, its answer comes in the window */
+};
+
 /**
  * struct race_schedule - A schedule
  * @state: what the name was
  * @notification: what is notified
- * @retry: the second operation is in the window of the second try
+ * @window: where the operations are
  * @ops: what happens, %RACE_NOTHING at the end
  */
 struct race_schedule {
 	enum race_state state;
 	enum race_notification notification;
-	bool retry;
+	enum race_window window;
 	enum race_op ops[2];
 };
 
-/* The names, before and after the directory has been moved. */
+/* The names, of one length, before and after the directory has been moved. */
 static const char * const race_paths[][RACE_SLOTS] = {
-	{ "dir/name", "dir/sibling", "dir/new", "out/elsewhere", "out/moved" },
-	{ "out/dir/name", "out/dir/sibling", "out/dir/new", "out/elsewhere", "out/moved" },
+	{ "dir/name", "dir/side", "dir/next", "out/else", "out/away" },
+	{ "out/dir/name", "out/dir/side", "out/dir/next", "out/else", "out/away" },
 };
 
 /**
@@ -98,6 +107,7 @@ static const char * const race_paths[][RACE_SLOTS] = {
  * @upon: request that comes just after a change behind the kernel's back
  * @change: that change; what is added is there only if it was not
  * @answer: what the call returns
+ * @request: the request that makes the change, if there is one
  * @between: it is a rename between two directories
  */
 struct race_op_info {
@@ -111,28 +121,40 @@ struct race_op_info {
 	u32 upon;
 	enum fuse_fake_change change;
 	int answer;
+	u32 request;
 	bool between;
 };
 
 static const struct race_op_info race_ops[RACE_OPS] = {
-	[RACE_RENAME] = { "rename", fuse_fx_do_rename, RACE_NAME, RACE_NEW },
+	[RACE_RENAME] = { "rename", fuse_fx_do_rename, RACE_NAME, RACE_NEW,
+		.request = FUSE_RENAME },
 	[RACE_RENAME_BACK] = { "rename_back", fuse_fx_do_rename, RACE_NEW, RACE_NAME },
-	[RACE_RENAME_OVER] = { "rename_over", fuse_fx_do_rename, RACE_SIBLING, RACE_NAME },
+	[RACE_RENAME_OVER] = { "rename_over", fuse_fx_do_rename, RACE_SIBLING, RACE_NAME,
+		.request = FUSE_RENAME },
 	[RACE_EXCHANGE] = { "exchange", fuse_fx_do_rename, RACE_NAME, RACE_SIBLING,
-			    .flags = RENAME_EXCHANGE },
+			    .flags = RENAME_EXCHANGE,
+		.request = FUSE_RENAME2 },
 	[RACE_MOVE_OUT] = { "move_out", fuse_fx_do_rename, RACE_NAME, RACE_MOVED,
-			    .between = true },
+			    .between = true,
+		.request = FUSE_RENAME },
 	[RACE_MOVE_BACK] = { "move_back", fuse_fx_do_rename, RACE_MOVED, RACE_NAME,
 			     .between = true },
 	[RACE_MOVE_IN] = { "move_in", fuse_fx_do_rename, RACE_ELSEWHERE, RACE_NAME,
-			   .between = true },
+			   .between = true,
+		.request = FUSE_RENAME },
 	[RACE_EXCHANGE_OUT] = { "exchange_out", fuse_fx_do_rename, RACE_NAME, RACE_ELSEWHERE,
-				.flags = RENAME_EXCHANGE, .between = true },
-	[RACE_UNLINK] = { "unlink", fuse_fx_do_unlink },
-	[RACE_RMDIR] = { "rmdir", fuse_fx_do_rmdir },
-	[RACE_MKNOD] = { "mknod", fuse_fx_do_mknod },
-	[RACE_MKDIR] = { "mkdir", fuse_fx_do_mkdir },
-	[RACE_LINK] = { "link", fuse_fx_do_link, RACE_ELSEWHERE, RACE_NAME },
+				.flags = RENAME_EXCHANGE, .between = true,
+		.request = FUSE_RENAME2 },
+	[RACE_UNLINK] = { "unlink", fuse_fx_do_unlink,
+		.request = FUSE_UNLINK },
+	[RACE_RMDIR] = { "rmdir", fuse_fx_do_rmdir,
+		.request = FUSE_RMDIR },
+	[RACE_MKNOD] = { "mknod", fuse_fx_do_mknod,
+		.request = FUSE_MKNOD },
+	[RACE_MKDIR] = { "mkdir", fuse_fx_do_mkdir,
+		.request = FUSE_MKDIR },
+	[RACE_LINK] = { "link", fuse_fx_do_link, RACE_ELSEWHERE, RACE_NAME,
+		.request = FUSE_LINK },
 	[RACE_GONE] = { "gone", fuse_fx_do_unlink, .upon = FUSE_UNLINK,
 			.change = FUSE_FAKE_REMOVE, .answer = -ENOENT },
 	[RACE_REPLACED] = { "replaced", fuse_fx_do_rename, RACE_SIBLING, RACE_NAME,
@@ -141,12 +163,15 @@ static const struct race_op_info race_ops[RACE_OPS] = {
 	[RACE_REVALIDATE] = { "revalidate", fuse_fx_do_stat, .flags = LOOKUP_REVAL,
 			      .upon = FUSE_LOOKUP, .change = FUSE_FAKE_REMOVE },
 	[RACE_READDIR] = { "readdir", fuse_fx_do_readdir, .path = "dir",
-			   .upon = FUSE_READDIRPLUS, .change = FUSE_FAKE_ADD },
+			   .upon = FUSE_READDIRPLUS, .change = FUSE_FAKE_ADD,
+		.request = FUSE_READDIRPLUS },
 	[RACE_PARENT_REMOVED] = { "parent_removed", fuse_fx_do_rmdir, .path = "dir",
-				  .upon = FUSE_RMDIR, .change = FUSE_FAKE_EMPTY },
+				  .upon = FUSE_RMDIR, .change = FUSE_FAKE_EMPTY,
+		.request = FUSE_RMDIR },
 	[RACE_PARENT_REMADE] = { "parent_remade", fuse_fx_do_mkdir, .path = "dir" },
 	[RACE_PARENT_MOVED] = { "parent_moved", fuse_fx_do_rename,
-				.path = "dir", .path2 = "out/dir" },
+				.path = "dir", .path2 = "out/dir",
+		.request = FUSE_RENAME },
 	[RACE_INVAL] = { "inval", fuse_fx_do_notify },
 	[RACE_EXPIRE] = { "expire", fuse_fx_do_notify },
 	[RACE_DELETE] = { "delete", fuse_fx_do_notify },
@@ -196,7 +221,7 @@ static unsigned int race_steps(const struct race_schedule *s, enum race_op steps
 	for (i = 0; i < ARRAY_SIZE(s->ops); i++) {
 		if (s->ops[i] == RACE_NOTHING || race_is_notification(s->ops[i]))
 			continue;
-		if (i == 1 && s->retry && again) {
+		if (i == 1 && s->window == RACE_RETRY && again) {
 			steps[nr++] = RACE_LOOK_AGAIN;
 			again = false;
 		}
@@ -230,13 +255,16 @@ static bool race_possible(const struct race_schedule *s)
 	for (i = 0; i < ARRAY_SIZE(s->ops); i++)
 		if (race_is_notification(s->ops[i]) && !name->cached)
 			return false;
-	if (race_exclude_each_other(s->ops[0], s->ops[1]))
+	if (s->window == RACE_FIRST && race_exclude_each_other(s->ops[0], s->ops[1]))
+		return false;
+
+	/* What is not cached yet is not waited for, see the limits of the fix. */
+	if (s->window == RACE_ANSWERED && (!name->cached || !race_ops[s->ops[0]].request))
 		return false;
 
 	/* There is a second try if the entry changed, and a window if there is one. */
-	if (s->retry) {
-		if (race_is_notification(s->ops[0]) || !name->cached ||
-		    (race_ops[s->ops[0]].between && race_ops[s->ops[1]].between))
+	if (s->window == RACE_RETRY) {
+		if (race_is_notification(s->ops[0]) || !name->cached)
 			return false;
 		node = name->node;
 		if (!race_step(&world, s->ops[0]) || world.dead || name->node == node ||
@@ -259,11 +287,11 @@ static void race_name(const struct race_schedule *s, char *name)
 	len = scnprintf(name, KUNIT_PARAM_DESC_SIZE, "%s.%s", race_states[s->state],
 			race_notifications[s->notification]);
 	if (s->ops[0])
-		len += scnprintf(name + len, KUNIT_PARAM_DESC_SIZE - len, ".%s",
-				 race_ops[s->ops[0]].name);
+		len += scnprintf(name + len, KUNIT_PARAM_DESC_SIZE - len, ".%s%s",
+				 s->window == RACE_ANSWERED ? "~" : "", race_ops[s->ops[0]].name);
 	if (s->ops[1])
 		scnprintf(name + len, KUNIT_PARAM_DESC_SIZE - len, "%c%s",
-			  s->retry ? '/' : '+', race_ops[s->ops[1]].name);
+			  s->window == RACE_RETRY ? '/' : '+', race_ops[s->ops[1]].name);
 }
 
 static void race_description(struct kunit *test, const void *param, char *desc)
@@ -275,11 +303,11 @@ static bool race_next(struct race_schedule *s)
 {
 	do {
 		/* The order of the loops is the order in which they are reported. */
-		if (s->ops[1] && !s->retry) {
-			s->retry = true;
+		if (s->ops[0] && s->window == RACE_FIRST) {
+			s->window = s->ops[1] ? RACE_RETRY : RACE_ANSWERED;
 			continue;
 		}
-		s->retry = false;
+		s->window = RACE_FIRST;
 		if (s->ops[0] && ++s->ops[1] < RACE_LOOK_AGAIN)
 			continue;
 		s->ops[1] = RACE_NOTHING;
@@ -331,6 +359,7 @@ static int race_init(struct kunit *test, enum race_state state)
  * @dir_nodeid: its nodeid
  * @out: the other one
  * @worlds: what the server is like before each operation
+ * @thread: the notification
  * @threads: the operations
  * @calls: those operations that are notifications
  * @history: what has happened
@@ -344,6 +373,7 @@ struct race_run {
 	u64 dir_nodeid;
 	struct dentry *out;
 	struct race_world worlds[2];
+	struct kunit_thread *thread;
 	struct kunit_thread *threads[2];
 	struct race_call *calls[2];
 	struct race_history history;
@@ -486,7 +516,7 @@ static struct kunit_thread *race_run_op(struct race_run *run, unsigned int i)
 		break;
 	}
 	/* Two renames between the directories have to be one caller's, see above. */
-	if (info->between && i == 0 && !run->schedule->retry &&
+	if (info->between && i == 0 && run->schedule->window == RACE_FIRST &&
 	    race_ops[run->schedule->ops[1]].between) {
 		info = &race_ops[run->schedule->ops[1]];
 		op.path[2] = paths[info->from];
@@ -504,7 +534,7 @@ static void race_queue(struct race_run *run, unsigned int i)
 	enum race_op op = run->schedule->ops[i];
 
 	/* It is the second half of the first operation. */
-	if (i == 1 && !run->schedule->retry && race_ops[op].between &&
+	if (i == 1 && run->schedule->window == RACE_FIRST && race_ops[op].between &&
 	    race_ops[run->schedule->ops[0]].between)
 		return;
 	/* This one needs the lock that who removes the directory has. */
@@ -513,9 +543,11 @@ static void race_queue(struct race_run *run, unsigned int i)
 
 	if (race_is_notification(op)) {
 		run->calls[i] = race_op_call(run, op);
+		if (run->schedule->window == RACE_RETRY)
+			run->calls[i]->after = 1;
 		run->threads[i] = race_run_call(run, run->calls[i]);
 		if (!kunit_thread_sleeps_on_rwsem(run->threads[i], sem))
-			run->calls[i]->before = 0;
+			run->calls[i]->before = run->calls[i]->after;
 		return;
 	}
 	run->threads[i] = race_run_op(run, i);
@@ -543,74 +575,128 @@ static void race_join(struct race_run *run, unsigned int i)
 				    run->name, race_ops[op].name);
 }
 
-/* The schedule itself. */
-static void race_execute(struct race_run *run)
+/* The notification looks, and it waits if there is something to look at. */
+static void race_notification(struct race_run *run)
 {
 	struct rw_semaphore *sem = &d_inode(run->dir)->i_rwsem;
-	const struct race_schedule *s = run->schedule;
-	struct fuse_fx_gate *gate, *second = NULL;
-	struct race_history *history = &run->history;
-	struct fuse_fixture *fx = run->fx;
-	struct race_call *call = history->calls;
-	struct kunit_thread *thread;
-	unsigned int steps;
-	enum race_op unused[RACE_STEPS];
+	struct race_call *call = run->history.calls;
 	bool waits;
 
+	run->thread = race_run_call(run, call);
+	waits = kunit_thread_sleeps_on_rwsem(run->thread, sem);
+	if (!waits)
+		call->before = 0;
+	if (waits && !run->history.start.names[RACE_NAME].cached)
+		KUNIT_FAIL(run->fx->test, "not quiet: %s: waits for the parent's lock", run->name);
+}
+
+/* What it can have seen, if it has ended by now, are the first @steps steps. */
+static void race_ended(struct race_run *run, unsigned int steps)
+{
+	struct race_call *call = run->history.calls;
+
+	if (!kunit_thread_sleeps_on_rwsem(run->thread, &d_inode(run->dir)->i_rwsem))
+		call->before = min(call->before, steps);
+}
+
+/* Everything queues up in front of the notification. */
+static void race_first_window(struct race_run *run)
+{
+	const struct race_schedule *s = run->schedule;
+	struct fuse_fx_gate *gate, *between = NULL;
+	struct fuse_fixture *fx = run->fx;
+
+	gate = fuse_fx_gate(fx, run->dir, false);
+	if (s->ops[0] && s->ops[0] != RACE_REVALIDATE)
+		race_queue(run, 0);
+	if (s->ops[1] && s->ops[1] != RACE_REVALIDATE)
+		race_queue(run, 1);
+	/* Who needs no lock comes later, when the first one is done. */
+	if (s->ops[1] == RACE_REVALIDATE)
+		between = fuse_fx_gate(fx, run->dir, true);
+	race_notification(run);
+	if (s->ops[0] == RACE_REVALIDATE)
+		race_queue(run, 0);
+
+	fuse_fx_gate_open(gate);
+	if (between) {
+		fuse_fx_gate_wait(fx, between);
+		race_join(run, 0);
+		race_queue(run, 1);
+		fuse_fx_gate_open(between);
+	}
+}
+
+/*
+ * Two gates around the first operation keep the notification from its first try
+ * until the second operation is in the queue behind that: the notification, a
+ * shared gate, which gets the lock as soon as the notification lets go of it to
+ * look again, the operation; and then the notification once more.
+ */
+static void race_retry_window(struct race_run *run)
+{
+	const struct race_schedule *s = run->schedule;
+	struct fuse_fx_gate *gate, *try, *retry;
+	struct fuse_fixture *fx = run->fx;
+
+	gate = fuse_fx_gate(fx, run->dir, false);
+	race_queue(run, 0);
+	try = fuse_fx_gate(fx, run->dir, false);
+	race_notification(run);
+	fuse_fx_gate_open(gate);
+	fuse_fx_gate_wait(fx, try);
+	race_join(run, 0);
+	race_ended(run, 1);
+
+	retry = fuse_fx_gate(fx, run->dir, true);
+	if (s->ops[1] != RACE_REVALIDATE)
+		race_queue(run, 1);
+	fuse_fx_gate_open(try);
+	fuse_fx_gate_wait(fx, retry);
+	race_ended(run, 1);
+	if (s->ops[1] == RACE_REVALIDATE)
+		race_queue(run, 1);
+	fuse_fx_gate_open(retry);
+}
+
+/* The server has done it, and notifies before its answer has arrived. */
+static void race_answered(struct race_run *run)
+{
+	enum race_op op = run->schedule->ops[0];
+	struct fuse_fixture *fx = run->fx;
+	struct fuse_fake_hold *hold;
+
+	hold = fuse_fake_hold_answer(fx->server, race_ops[op].request);
+	run->threads[0] = race_run_op(run, 0);
+	fuse_fake_hold_wait(hold);
+	race_notification(run);
+	fuse_fake_let_go(fx->server);
+}
+
+static void race_execute(struct race_run *run)
+{
+	const struct race_schedule *s = run->schedule;
+	struct race_history *history = &run->history;
+	struct kunit *test = run->fx->test;
+
 	history->nr_steps = race_steps(s, history->steps);
-	steps = race_steps(&(struct race_schedule) { .ops[0] = s->ops[0] }, unused);
 	run->worlds[0] = history->start;
 	run->worlds[1] = history->start;
 	if (s->ops[0])
 		race_step(&run->worlds[1], s->ops[0]);
 	race_call(history, s->notification, RACE_NAME);
 
-	gate = fuse_fx_gate(fx, run->dir, false);
-	if (s->ops[0] && s->ops[0] != RACE_REVALIDATE)
-		race_queue(run, 0);
-	if (s->ops[1] && s->ops[1] != RACE_REVALIDATE && !s->retry)
-		race_queue(run, 1);
-	if (s->ops[1] == RACE_REVALIDATE && !s->retry)
-		second = fuse_fx_gate(fx, run->dir, true);
+	if (s->window == RACE_FIRST)
+		race_first_window(run);
+	else if (s->window == RACE_RETRY)
+		race_retry_window(run);
+	else
+		race_answered(run);
 
-	/* It looks, and it waits if there is something to look at. */
-	thread = race_run_call(run, call);
-	waits = kunit_thread_sleeps_on_rwsem(thread, sem);
-	if (!history->start.names[RACE_NAME].cached)
-		KUNIT_EXPECT_FALSE_MSG(fx->test, waits, "%s: waits for the parent's lock",
-				       run->name);
-	if (!waits)
-		call->before = 0;
-
-	if (s->ops[0] == RACE_REVALIDATE)
-		race_queue(run, 0);
-	if (s->retry) {
-		if (s->ops[0] == RACE_READDIR) {
-			struct fuse_fake_hold *hold = fuse_fake_hold(fx->server, FUSE_READDIRPLUS);
-
-			fuse_fx_gate_open(gate);
-			fuse_fake_hold_wait(hold);
-		}
-		second = fuse_fx_gate(fx, run->dir, true);
-		if (s->ops[1] != RACE_REVALIDATE)
-			race_queue(run, 1);
-	}
-
-	fuse_fx_gate_open(gate);
-	fuse_fake_let_go(fx->server);
-	if (second) {
-		fuse_fx_gate_wait(fx, second);
-		race_join(run, 0);
-		if (!kunit_thread_sleeps_on_rwsem(thread, sem))
-			call->before = min(call->before, steps);
-		if (s->ops[1] == RACE_REVALIDATE)
-			race_queue(run, 1);
-		fuse_fx_gate_open(second);
-	}
 	race_join(run, 0);
 	race_join(run, 1);
-	KUNIT_ASSERT_TRUE(fx->test, kunit_thread_join(thread, &call->answer));
-	fuse_fake_settle(fx->server);
+	KUNIT_ASSERT_TRUE(test, kunit_thread_join(run->thread, &history->calls[0].answer));
+	fuse_fake_settle(run->fx->server);
 }
 
 /*

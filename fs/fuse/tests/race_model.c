@@ -214,6 +214,8 @@ static void race_go_on(struct race_search *search, struct race_world world,
 	for (i = 0; i < history->nr_calls; i++) {
 		const struct race_call *call = &history->calls[i];
 
+		if (step < call->after)
+			continue;
 		for (gone = 0; calls & BIT(i) && gone <= world.names[call->slot].maybe; gone++) {
 			next = world;
 			if (race_notify(&next, call, gone) == call->answer)

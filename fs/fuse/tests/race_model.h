@@ -20,10 +20,10 @@
 /* The names: the one that is notified, others beside it, others elsewhere. */
 enum race_slot {
 	RACE_NAME,		/* dir/name */
-	RACE_SIBLING,		/* dir/sibling */
-	RACE_NEW,		/* dir/new */
-	RACE_ELSEWHERE,		/* out/elsewhere */
-	RACE_MOVED,		/* out/moved */
+	RACE_SIBLING,		/* dir/side */
+	RACE_NEW,		/* dir/next */
+	RACE_ELSEWHERE,		/* out/else */
+	RACE_MOVED,		/* out/away */
 	RACE_SLOTS
 };
 
@@ -100,6 +100,7 @@ enum race_op {
  * @slot: the name, which is one in the directory
  * @child: nodeid of the entry for a delete, or 0
  * @expire: the entry is to expire only
+ * @after: the call started when the steps below this number were done
  * @before: the call ended before the step of this number began
  * @answer: what it returned
  */
@@ -107,6 +108,7 @@ struct race_call {
 	enum race_slot slot;
 	u64 child;
 	bool expire;
+	unsigned int after;
 	unsigned int before;
 	int answer;
 };
