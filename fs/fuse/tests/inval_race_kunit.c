@@ -5,8 +5,8 @@
  * The window of a notification is between its lookup and the lock of the
  * directory. A gate keeps the directory locked, operations queue up behind it
  * and the notification behind those: it has looked before any of them does
- * anything, and gets the lock after all of them. What loses the first race makes
- * it look again; a second gate opens the window of that one.
+ * anything, and gets the lock after all of them. If they changed the entry it
+ * has to look again; another gate holds the lock in that second window.
  *
  * A schedule says what the name was, what is notified, and what happens in the
  * window:
@@ -18,14 +18,20 @@
  *	file.inval.~unlink		unlinked by the server, but the kernel has not
  *					got the answer when the notification comes
  *
+ * Where the name of an operation does not say it: after "gone" the server has lost
+ * the name and the kernel finds out, after "replaced" it has got another file;
+ * "revalidate" is a stat() that does not trust the cache, "readdir" finds a new
+ * file if there was none, and "delete_other" notifies of a node that is not there.
+ *
  * Every sequence of up to two operations that is possible is a schedule. The
- * answer and what is cached afterwards are checked against the model, and the
- * fixture checks its properties as after every test. One schedule runs alone, or
- * those that match a pattern, with the kernel argument fuse_kunit.schedule=.
+ * answer and what is cached afterwards are checked against race_model.h: they are
+ * "not serial" if no order of the steps explains them. The fixture checks its
+ * properties as after every test, see fixture.h. One schedule runs alone, or those
+ * that match a pattern, with the kernel argument fuse_kunit.schedule=.
  *
  * Two operations that exclude each other by another lock than the directory's
- * cannot queue up together: a move of the directory and a rename between two
- * directories, or a removal of the directory, both of which come one at a time.
+ * cannot queue up together in the first window: a move of the directory and a
+ * rename between two directories, or a removal of the directory.
  */
 
 #include <linux/glob.h>

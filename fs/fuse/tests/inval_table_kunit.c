@@ -131,29 +131,45 @@ struct table_entry {
 	bool held;
 };
 
-/* The parameters count through the directories and the notifications. */
-static const void *table_gen(struct kunit *test, const void *prev, char *desc)
+/*
+ * The parameters count through the directories and the notifications. They are
+ * registered as an array, so that kunit.py is told how many there are.
+ */
+static void table_description(struct kunit *test, const void *param, char *desc)
 {
-	unsigned long i = (unsigned long)prev;
+	unsigned int i = *(const u8 *)param;
 
-	if (i == TABLE_PARENTS * TABLE_NOTIFICATIONS)
-		return NULL;
 	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s.%s",
 		 table_parents[i / TABLE_NOTIFICATIONS],
 		 table_notifications[i % TABLE_NOTIFICATIONS]);
-	return (void *)(i + 1);
 }
 
-/* The notifications only. */
-static const void *table_gen_notifications(struct kunit *test, const void *prev, char *desc)
+static int table_register(struct kunit *test, unsigned int nr)
 {
-	unsigned long i = (unsigned long)prev;
+	u8 *params = kunit_kmalloc(test, nr, GFP_KERNEL);
+	unsigned int i;
 
-	if (i == TABLE_NOTIFICATIONS)
-		return NULL;
-	strscpy(desc, table_notifications[i], KUNIT_PARAM_DESC_SIZE);
-	return (void *)(i + 1);
+	if (!params)
+		return -ENOMEM;
+	for (i = 0; i < nr; i++)
+		params[i] = i;
+	kunit_register_params_array(test, params, nr, table_description);
+	return 0;
 }
+
+static int table_all(struct kunit *test)
+{
+	return table_register(test, TABLE_PARENTS * TABLE_NOTIFICATIONS);
+}
+
+/* With a directory of its own, the first one of the table makes no difference. */
+static int table_notified(struct kunit *test)
+{
+	return table_register(test, TABLE_NOTIFICATIONS);
+}
+
+#define TABLE_CASE(_row, _params) \
+	KUNIT_CASE_PARAM_WITH_INIT(_row, kunit_array_gen_params, _params, NULL)
 
 static void table_set_path(struct table_entry *e, const char *prefix)
 {
@@ -172,7 +188,7 @@ static const char *table_path(struct table_entry *e, char buf[64], const char *n
 static struct table_entry *table_begin(struct kunit *test)
 {
 	struct table_entry *e = kunit_kzalloc(test, sizeof(*e), GFP_KERNEL);
-	unsigned long param = test->param_value ? (unsigned long)test->param_value - 1 : 0;
+	unsigned int param = test->param_value ? *(const u8 *)test->param_value : 0;
 	struct fuse_fixture *fx = test->priv;
 
 	KUNIT_ASSERT_NOT_NULL(test, e);
@@ -803,31 +819,31 @@ static void hash_collision(struct kunit *test)
 }
 
 static struct kunit_case fuse_inval_table_cases[] = {
-	KUNIT_CASE_PARAM(negative, table_gen),
-	KUNIT_CASE_PARAM(negative_held, table_gen),
-	KUNIT_CASE_PARAM(negative_expired, table_gen),
-	KUNIT_CASE_PARAM(negative_old_epoch, table_gen),
-	KUNIT_CASE_PARAM(file, table_gen),
-	KUNIT_CASE_PARAM(file_held, table_gen),
-	KUNIT_CASE_PARAM(file_open, table_gen),
-	KUNIT_CASE_PARAM(file_expired, table_gen),
-	KUNIT_CASE_PARAM(file_timed_out, table_gen),
-	KUNIT_CASE_PARAM(file_old_epoch, table_gen),
-	KUNIT_CASE_PARAM(hard_link, table_gen),
-	KUNIT_CASE_PARAM(generation, table_gen),
-	KUNIT_CASE_PARAM(directory, table_gen),
-	KUNIT_CASE_PARAM(directory_held, table_gen),
-	KUNIT_CASE_PARAM(directory_negative_child, table_gen),
-	KUNIT_CASE_PARAM(directory_unused_children, table_gen),
-	KUNIT_CASE_PARAM(directory_held_child, table_gen),
-	KUNIT_CASE_PARAM(directory_held_below, table_gen),
+	TABLE_CASE(negative, table_all),
+	TABLE_CASE(negative_held, table_all),
+	TABLE_CASE(negative_expired, table_all),
+	TABLE_CASE(negative_old_epoch, table_all),
+	TABLE_CASE(file, table_all),
+	TABLE_CASE(file_held, table_all),
+	TABLE_CASE(file_open, table_all),
+	TABLE_CASE(file_expired, table_all),
+	TABLE_CASE(file_timed_out, table_all),
+	TABLE_CASE(file_old_epoch, table_all),
+	TABLE_CASE(hard_link, table_all),
+	TABLE_CASE(generation, table_all),
+	TABLE_CASE(directory, table_all),
+	TABLE_CASE(directory_held, table_all),
+	TABLE_CASE(directory_negative_child, table_all),
+	TABLE_CASE(directory_unused_children, table_all),
+	TABLE_CASE(directory_held_child, table_all),
+	TABLE_CASE(directory_held_below, table_all),
 	KUNIT_CASE(mount_point),
 	KUNIT_CASE(mount_below),
-	KUNIT_CASE_PARAM(parent_removed_negative, table_gen_notifications),
-	KUNIT_CASE_PARAM(parent_removed_file, table_gen_notifications),
-	KUNIT_CASE_PARAM(parent_removed_directory, table_gen_notifications),
-	KUNIT_CASE_PARAM(parent_generation, table_gen_notifications),
-	KUNIT_CASE_PARAM(parent_without_alias, table_gen_notifications),
+	TABLE_CASE(parent_removed_negative, table_notified),
+	TABLE_CASE(parent_removed_file, table_notified),
+	TABLE_CASE(parent_removed_directory, table_notified),
+	TABLE_CASE(parent_generation, table_notified),
+	TABLE_CASE(parent_without_alias, table_notified),
 	KUNIT_CASE_PARAM(name_length, table_length_gen_params),
 	KUNIT_CASE(hash_collision),
 	{}
@@ -835,14 +851,14 @@ static struct kunit_case fuse_inval_table_cases[] = {
 
 /* Those to which delete_stale makes a difference, or might. */
 static struct kunit_case fuse_inval_table_stale_cases[] = {
-	KUNIT_CASE_PARAM(negative, table_gen),
-	KUNIT_CASE_PARAM(negative_held, table_gen),
-	KUNIT_CASE_PARAM(file, table_gen),
-	KUNIT_CASE_PARAM(file_held, table_gen),
-	KUNIT_CASE_PARAM(file_open, table_gen),
-	KUNIT_CASE_PARAM(directory, table_gen),
-	KUNIT_CASE_PARAM(directory_held, table_gen),
-	KUNIT_CASE_PARAM(directory_held_child, table_gen),
+	TABLE_CASE(negative, table_all),
+	TABLE_CASE(negative_held, table_all),
+	TABLE_CASE(file, table_all),
+	TABLE_CASE(file_held, table_all),
+	TABLE_CASE(file_open, table_all),
+	TABLE_CASE(directory, table_all),
+	TABLE_CASE(directory_held, table_all),
+	TABLE_CASE(directory_held_child, table_all),
 	{}
 };
 
