@@ -1,0 +1,511 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A kernel under test, for the commands in this folder: a tree mirrored into build/ (it is never
+modified), this repository's files and a fix put over the mirror, all that built and booted by the
+tree's own kunit.py, and what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import filecmp
+import glob
+import hashlib
+import importlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any, Callable, Iterable
+
+ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+BUILD = os.path.join(ROOT, "build")
+OVERLAY = ("arch", "fs", "include", "lib", "tools/testing")  # these mirror the kernel tree
+PROFILES = os.path.join(ROOT, "tools/profiles")
+OUR_FIX = os.path.join(ROOT, "fs/fuse/dir.c.patch")
+KUNIT = "tools/testing/kunit/kunit.py"
+TIME_IS_UP = "# judge: time is up"
+
+# A line of a kernel report that says what it is about; a line that only belongs to one.
+REPORT = re.compile(
+    r"WARNING: |BUG: |KASAN: |UBSAN: |KCSAN: |BUG KFENCE|possible .* (detected|dependency)|INFO: (task|rcu|trying)"
+    r"|suspicious RCU usage|detected stall|Oops|protection fault|kmemleak: \d|unreferenced object|refcount_t: "
+    r"|DEBUG_LOCKS_WARN|locks? still held|held lock freed|VFS: Busy inodes|corruption|Kernel panic|Kernel mode fault")
+REPORT_PART = re.compile("cut here|Call Trace:")
+KTAP = re.compile(r" *(KTAP version \d|1\.\.\d|(not )?ok \d|#|$)")
+RESULT = re.compile(r"( *)(?:not )?ok \d+ (?:- )?([^#]*[^# ])")
+SUBTEST = re.compile(r"( *)# Subtest: (.*)")
+
+# Signals only leave a note here, and the loops look at it: an exception out of
+# a signal handler could strike between starting a process and noting its pid.
+signals: list[int] = []
+
+
+class Stop(Exception):
+    """Why there can be no verdict."""
+
+
+class Progress:
+    """Says on stderr what is being done, and remembers how long it took."""
+    phase, started, said = "", 0.0, 0.0
+    times: list[str] = []
+
+    def enter(self, phase: str, what: str = "") -> None:
+        if self.phase:
+            self.times.append(f"{self.phase} {time.monotonic() - self.started:.1f} s")
+        self.phase, self.started = phase, time.monotonic()
+        self.say(what)
+
+    def tick(self) -> None:
+        if signals:
+            raise Stop("interrupted")
+        if time.monotonic() - self.said >= (0.5 if sys.stderr.isatty() else 15):
+            self.say(f"{time.monotonic() - self.started:.0f} s")
+
+    def say(self, what: str) -> None:
+        self.said = time.monotonic()
+        tty = sys.stderr.isatty()  # there it is one line, rewritten, and empty in the end
+        if what or tty:
+            what = what.replace(ROOT + "/", "")
+            text = ("\r\033[K" if tty else "") + (f"{self.phase}: {what}" if what else "")
+            print(text, end="" if tty else "\n", file=sys.stderr, flush=True)
+
+
+progress = Progress()
+
+
+def run(command: list[str], log: str, err: int | None = subprocess.STDOUT,
+        limit: float = float("inf"), at_limit: Callable[[], None] = lambda: None) -> int:
+    """Runs a command to its end, or until we are asked to stop. at_limit() has to make it end then.
+    None of its processes stays: they get SIGINT, because make then removes what it had half made,
+    and kunit.py does not die of it but waits for make or the kernel."""
+    env = {name: value for name, value in os.environ.items()  # `make check` exports its own
+           if not name.startswith(("MAKE", "MFLAGS", "KBUILD_", "KCONFIG_", "ARCH", "CROSS_"))}
+    env.update(LC_ALL="C", PYTHONDONTWRITEBYTECODE="1")
+    with open(log, "w") as out:
+        child = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                                 start_new_session=True)
+    end = time.monotonic() + limit
+    try:
+        while time.monotonic() < end:
+            progress.tick()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return child.wait(timeout=0.1)
+        at_limit()
+        return child.wait(timeout=30)
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # all gone
+            os.killpg(child.pid, signal.SIGINT)
+            for _ in range(500):
+                child.poll()
+                os.killpg(child.pid, 0)
+                time.sleep(0.02)
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def kill_kernels(binary: str) -> None:
+    """A UML kernel has a session of its own, and may hang in a way that ignores SIGTERM."""
+    for exe in glob.glob("/proc/[0-9]*/exe"):
+        with contextlib.suppress(OSError):  # gone, or not ours
+            if os.readlink(exe) == binary:
+                os.kill(int(exe.split("/")[2]), signal.SIGKILL)
+
+
+def flush_log(mconsole: str) -> None:
+    """KUnit prints a result without its newline, and the kernel keeps that back until it prints
+    something else. Have a hung one do so, or its last result is missing from the log."""
+    text = f"log {TIME_IS_UP}\n".encode()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client, contextlib.suppress(OSError):
+        client.sendto(struct.pack("=III512s", 0xcafebabe, 2, len(text), text), mconsole)
+        time.sleep(0.5)
+
+
+def read(*path: str) -> str:
+    with open(os.path.join(*path), errors="backslashreplace") as file:
+        return file.read()
+
+
+def check_tree(kdir: str) -> str:
+    """The tree's version, if it is one that can be judged."""
+    for path in ("Makefile", "Kconfig", "fs/fuse/dir.c", "include/linux/namei.h"):
+        if not os.path.isfile(os.path.join(kdir, path)):
+            raise Stop(f"{kdir} is not a kernel source tree: it has no {path}")
+    numbers = re.findall(r"^(?:VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION) *= *(\S*)", read(kdir, "Makefile"), re.M)
+    version = ".".join(numbers[:3]) + "".join(numbers[3:])
+    for path, name, why in (
+            ("include/linux/namei.h", "start_removing_dentry", "the fix needs it; Linux 6.19 and later have it"),
+            ("fs/fuse/dev.h", "fuse_chan_new", "the suite's fake server needs it; Linux 7.2 and later have it")):
+        if not os.path.isfile(os.path.join(kdir, path)) or name + "(" not in read(kdir, path):
+            raise Stop(f"{kdir} is Linux {version} and lacks {name}() in {path}:\n{why}")
+    for path in (".config", "include/config", "arch/*/include/generated"):
+        if glob.glob(os.path.join(glob.escape(kdir), path)):
+            raise Stop(f"{kdir} is configured in place ({path} exists), so kbuild builds nowhere else: save its\n"
+                       ".config and run `make mrproper` there, or give a clean checkout (`git worktree add`)")
+    return version
+
+
+def scan(kdir: str) -> dict[str, str]:
+    """Every file of the tree with a stamp that changes when the file does."""
+    stamps: dict[str, str] = {}
+    todo = [""]
+    while todo:
+        progress.tick()
+        here = todo.pop()
+        with os.scandir(os.path.join(kdir, here)) as entries:
+            for entry in entries:
+                path = here + entry.name
+                if entry.name in (".git", "__pycache__") or entry.path == ROOT:
+                    continue
+                if entry.is_symlink():
+                    stamps[path] = "-> " + os.readlink(entry.path)
+                elif entry.is_file():
+                    stat = entry.stat()
+                    stamps[path] = f"{stat.st_mtime_ns} {stat.st_size} {stat.st_ino}"
+                elif entry.is_dir() and (here or not os.path.exists(os.path.join(entry.path, ".config"))):
+                    todo.append(path + "/")  # not somebody's build directory, such as .kunit
+    return stamps
+
+
+def files_below(top: str) -> list[str]:
+    return sorted(os.path.join(where, name) for where, _, names in os.walk(top)
+                  for name in names if not name.endswith(("~", ".orig", ".rej", ".swp", ".pyc")))
+
+
+def apply_patch(patch: str, kdir: str, version: str, scratch: str) -> list[str]:
+    """Applies a patch to copies of the files it names; returns those names."""
+    named = re.findall(r"^(?:(?:---|\+\+\+) [^/\s]+/|(?:rename|copy) from )([^\t\r\n]+)", read(patch), re.M)
+    touched = [path for path in named if ".." not in path and os.path.isfile(os.path.join(kdir, path))]
+    for path in touched:
+        if not os.path.exists(os.path.join(scratch, path)):
+            os.makedirs(os.path.dirname(os.path.join(scratch, path)), exist_ok=True)
+            shutil.copy(os.path.join(kdir, path), os.path.join(scratch, path))
+    def gnu_patch(*options: str) -> subprocess.CompletedProcess[str]:
+        # --force: a patch that is applied already must fail, not be reversed
+        return subprocess.run(["patch", "-p1", "--fuzz=0", "--force", "--no-backup-if-mismatch", "--reject-file=-",
+                               "-d", scratch, "-i", patch, *options], env={**os.environ, "LC_ALL": "C"},
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="backslashreplace")
+
+    done = gnu_patch("--dry-run")
+    if done.returncode and gnu_patch("--dry-run", "--reverse").returncode == 0:
+        raise Stop(f"{patch.replace(ROOT + '/', '')} is applied already in {kdir}:\n"
+                   "give a tree without it (`git worktree add`)")
+    done = gnu_patch()
+    if done.returncode:
+        file, line = named[0] if named else "any file", ""
+        for line in done.stdout.splitlines():
+            if line.startswith("patching file "):
+                file = line[14:].strip("'")
+            elif re.search("FAILED|can't find|garbage|malformed|ignor", line):
+                break
+        raise Stop(f"{patch.replace(ROOT + '/', '')} does not apply to {file} of Linux {version}: {line}")
+    return touched
+
+
+def place(origin: str, staged: str, temporary: str, link: bool) -> None:
+    """Puts a file on the stage. Equal content keeps its mtime, so that nothing is rebuilt; other
+    content gets a fresh one, so that all is: a copy, for a link has the mtime of the tree's file."""
+    os.makedirs(os.path.dirname(staged), exist_ok=True)
+    if link:
+        with contextlib.suppress(OSError):  # another filesystem, not permitted, too many links
+            os.link(origin, staged, follow_symlinks=False)
+            return
+    # What is still linked to the tree is equal, but may have been written to, with an old mtime.
+    if (os.path.isfile(staged) and not os.path.islink(staged) and not os.path.islink(origin)
+            and not os.path.samefile(origin, staged) and filecmp.cmp(origin, staged, shallow=False)):
+        return
+    shutil.copy(origin, temporary, follow_symlinks=False)
+    os.replace(temporary, staged)
+
+
+def write_manifest(manifest: str, stamps: dict[str, str]) -> None:
+    with open(manifest + ".new", "w") as file:
+        file.write(json.dumps(stamps))
+    os.replace(manifest + ".new", manifest)
+
+
+def stage(kdir: str, version: str, fix: str | None, home: str) -> None:
+    """Brings the stage home/src up to date; home/manifest.json says what stands on it."""
+    src, manifest = os.path.join(home, "src"), os.path.join(home, "manifest.json")
+    there = os.path.exists(manifest) and os.path.isdir(src)
+    old: dict[str, str] = json.loads(read(manifest)) if there else {}
+    if not there and os.path.exists(home):
+        shutil.rmtree(home)  # the objects too: the links of a new stage have old mtimes
+    os.makedirs(src, exist_ok=True)
+    stamps = scan(kdir)
+    ours = [file for top in OVERLAY for file in files_below(os.path.join(ROOT, top))]
+    patches = ([fix] if fix else []) + [file for file in ours if file.endswith(".patch") and file != OUR_FIX]
+    with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
+        for patch in patches:
+            for path in apply_patch(patch, kdir, version, scratch):
+                stamps.pop(path, None)  # unless the patch deletes it, it comes back below
+        origins = {os.path.relpath(file, scratch): file for file in files_below(scratch)}
+        # after the patches, so that no fix changes the suite
+        origins.update({os.path.relpath(file, ROOT): file for file in ours if not file.endswith(".patch")})
+        for path, origin in origins.items():
+            with open(origin, "rb") as content:
+                stamps[path] = hashlib.sha256(content.read()).hexdigest()
+        changed = [path for path, stamp in stamps.items() if old.get(path) != stamp]
+        gone = [path for path in old if path not in stamps]
+        if old and changed + gone:
+            # If we are interrupted, the next run must not trust any of these.
+            write_manifest(manifest, {**old, **dict.fromkeys(changed + gone, "")})
+            kconfig = any(os.path.basename(path).startswith("Kconfig") for path in changed + gone)
+            for config in glob.glob(os.path.join(glob.escape(home), "*/.config")) if kconfig else []:
+                os.unlink(config)  # kunit.py makes it anew: a default may have changed
+        for path in gone:
+            with contextlib.suppress(OSError):  # gone already, or the directory is still needed
+                os.unlink(os.path.join(src, path))
+                os.removedirs(os.path.dirname(os.path.join(src, path)))
+        for path in changed:
+            progress.tick()
+            place(origins.get(path) or os.path.join(kdir, path), os.path.join(src, path),
+                  os.path.join(scratch, "temporary"), link=not old and path not in origins)
+        if changed or gone:
+            write_manifest(manifest, stamps)
+
+
+class Kernel:
+    """A tree with a fix, in a profile."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        """Takes what add_arguments() asks for, and stops before anything that takes long if it makes no sense."""
+        self.args = args
+        self.fix = {"ours": OUR_FIX, "none": None}.get(args.fix, os.path.abspath(os.path.expanduser(args.fix)))
+        if self.fix and not os.path.isfile(self.fix):
+            raise Stop(f"--fix: there is no patch {self.fix}")
+        um = args.arch == "um"
+        self.configs = [os.path.join(ROOT, ".kunitconfig" if um else "fs/fuse/.kunitconfig")]
+        for name in args.profile.split(","):
+            file = os.path.join(PROFILES, name + ".config")
+            if name != "fast" and not os.path.isfile(file):
+                there = sorted(os.path.basename(other)[:-len(".config")] for other in glob.glob(PROFILES + "/*"))
+                raise Stop(f"--profile: there is no {name}, only " + ", ".join(["fast", *there]))
+            self.configs += [file] if name != "fast" else []
+        self.make_options = ["--jobs=" + str(args.jobs), *self.asked("make options", "make_options")]
+        if um:
+            self.arch, self.boot_options = [], self.asked("kernel arguments of UML", "kernel_args")
+        else:
+            cross = [f"--cross_compile={args.cross_compile}"] if args.cross_compile else []
+            self.arch, self.boot_options = [f"--arch={args.arch}", *cross], self.asked("qemu arguments", "qemu_args")
+        progress.enter("source")
+        answer = os.path.join(BUILD, "kernel-source.out")
+        if not args.kdir and run([os.path.join(ROOT, "tools/kernel-source")], answer, err=None):
+            raise Stop("tools/kernel-source gave no kernel tree; --kdir DIR takes one of your own")
+        self.kdir = os.path.realpath(os.path.expanduser(args.kdir) if args.kdir else read(answer).strip())
+        self.version = check_tree(self.kdir)
+        self.name = re.sub(r"[^\w.+-]", "_", os.path.basename(self.kdir))
+        self.home = os.path.join(BUILD, f"{self.name}-{hashlib.sha256(self.kdir.encode()).hexdigest()[:6]}")
+        self.src = os.path.join(self.home, "src")
+        self.build_dir = os.path.join(self.home, args.profile + ("" if um else "-" + args.arch))
+        self.test_log = os.path.join(self.build_dir, "test.log")  # kunit.py's
+        self.run_log = os.path.join(self.build_dir, "judge-run.log")
+
+    def asked(self, what: str, option: str) -> list[str]:
+        """What comments of the profiles say beyond the configuration, as options of kunit.py."""
+        return [f"--{option}={word}" for config in self.configs
+                for words in re.findall(f"^# {what}: (.*)", read(config), re.M) for word in words.split()]
+
+    def __str__(self) -> str:
+        fix = {"ours": "ours (fs/fuse/dir.c.patch)", "none": "none (the tree as it is)"}.get(self.args.fix, self.args.fix)
+        arch = f", {self.args.arch}" if self.args.arch != "um" else ""
+        return f"Linux {self.version} ({self.name}), fix: {fix}, profile {self.args.profile}{arch}"
+
+    def kunit(self, command: str, *options: str) -> list[str]:
+        return [sys.executable, os.path.join(self.src, KUNIT), command, f"--build_dir={self.build_dir}", *options]
+
+    def build(self) -> None:
+        progress.enter("stage", self.src)
+        stage(self.kdir, self.version, self.fix, self.home)
+        os.makedirs(self.build_dir, exist_ok=True)
+        log = os.path.join(self.build_dir, "judge-build.log")
+        progress.enter("build", log)
+        configs = [f"--kunitconfig={config}" for config in self.configs]
+        if run(self.kunit("build", *self.arch, *self.make_options, *configs), log) == 0:
+            return
+        lines = [line.replace("ERROR:root:", "").replace(self.src + "/", "").strip() for line in read(log).splitlines()]
+        why: list[str] = []
+        for pattern in (r":\d+: (fatal )?error: ", "undefined reference|multiple definition|ERROR: modpost",
+                        "Missing: |ConfigError|Multiple values", r"Kconfig.*:\d+:|not found|\*\*\* \w", "."):
+            why = why or [line for line in lines if re.search(pattern, line)][:3]
+        raise Stop("\n".join(["the kernel does not build:", *why, f"log: {log}"]))
+
+    def exec(self, log: str, timeout: int, *options: str) -> bool:
+        """Boots once through kunit.py, which writes the kernel's log to test_log. False if it hung."""
+        binary = os.path.join(self.build_dir, "linux")
+        hung: list[bool] = []
+        with tempfile.TemporaryDirectory() as uml_dir:
+            def time_is_up() -> None:
+                hung.append(True)
+                flush_log(os.path.join(uml_dir, "kernel/mconsole"))
+                kill_kernels(binary)
+            uml = [] if self.arch else [f"--kernel_args=uml_dir={uml_dir}", "--kernel_args=umid=kernel"]
+            try:
+                run(self.kunit("exec", f"--timeout={timeout + 30}", *self.arch, *uml, *self.boot_options,
+                               *options), log, limit=timeout, at_limit=time_is_up)
+            finally:
+                kill_kernels(binary)
+        return not hung
+
+    def boot(self, *options: str) -> Result:
+        """Runs the suites, or those that kunit.py's options choose."""
+        progress.enter("run", self.test_log)
+        open(self.test_log, "w").close()  # never judge the last run's
+        hung = not self.exec(self.run_log, self.args.timeout, *options)
+        lines = [re.sub(r"^\[ *\d+\.\d+\] ", "", line) for line in read(self.test_log).split("\n")]
+        sys.path.insert(0, os.path.dirname(os.path.join(self.src, KUNIT)))
+        printer = importlib.import_module("kunit_printer").null_printer
+        result = Result(lines, hung, importlib.import_module("kunit_parser").parse_run_tests(lines, printer))
+        if result.unfinished and result.booted:
+            result.find_where(self.list_cases(options))
+        return result
+
+    def list_cases(self, options: Iterable[str]) -> list[str]:
+        kept, log = (os.path.join(self.build_dir, name) for name in ("judge-test.log", "judge-list.log"))
+        os.replace(self.test_log, kept)  # this boot writes another one
+        self.exec(log, 20, "--list_tests", *options)
+        os.replace(kept, self.test_log)
+        return re.findall(r"^[^\s.\[]+\.[^\s.]+$", read(log), re.M)
+
+
+class Report:
+    """Something the kernel printed that is no test's output: what it says, and during which case."""
+
+    def __init__(self, text: str, where: str = "") -> None:
+        self.text, self.where = text, where  # "at boot" or "at shutdown", else it is in:
+        self.case: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.where or "in " + ".".join(self.case)
+
+
+class Result:
+    """What a boot came to: kunit.py's results, and what the kernel's log says beyond them."""
+
+    def __init__(self, lines: list[str], hung: bool, tests: Any) -> None:
+        self.tests, self.counts, self.hung = tests, tests.counts, hung
+        self.reports: list[Report] = []
+        self.died = ""  # where, if it did not come to its end
+        self.died_in = ""  # the case, if known
+        self.ended: set[str] = set()  # suites and cases
+        self.parameter = ""  # the last one that ended, of a case that did not
+        self.names: dict[int, str] = {}  # of the tests around a line, by their indentation
+        self.flushed = TIME_IS_UP in lines
+        halted = any(re.match("reboot: (System halted|Restarting|Power)", line) for line in lines)
+        self.unfinished = hung or not halted
+        top = [i for i, line in enumerate(lines) if re.match(r"KTAP version 1$|(not )?ok \d", line)]
+        self.booted = bool(top)
+        self.read(lines, top[0] if top else len(lines), top[-1] if top and halted else len(lines))
+        if self.unfinished:
+            self.died = "at boot"
+
+    def read(self, lines: list[str], first: int, last: int) -> None:
+        report: Report | None = None
+        assertion = False  # its lines may say anything
+        for i, line in enumerate(lines):
+            inside = first <= i <= last
+            if i == last + 1 or inside and KTAP.match(line):
+                report = None
+            if inside and KTAP.match(line):
+                assertion = " FAILED at " in line or assertion and not line
+                self.read_ktap(line)
+            elif report and "cut here" not in line:
+                if REPORT.search(line) and not REPORT.search(report.text):
+                    report.text = line.strip()  # says more than the line it began with
+            elif inside and not assertion or REPORT.search(line) or REPORT_PART.search(line):
+                report = Report(line.strip(), "" if inside else "at boot" if i < first else "at shutdown")
+                self.reports.append(report)
+
+    def read_ktap(self, line: str) -> None:
+        subtest, result = SUBTEST.match(line), RESULT.match(line)
+        if subtest:
+            self.names[len(subtest[1])] = subtest[2]
+        elif result:
+            depth = len(result[1])
+            path = (*(n for indent, n in sorted(self.names.items()) if indent <= depth and depth), result[2])
+            for report in self.reports:
+                if not report.where and not report.case:
+                    report.case = path  # printed before its result
+            self.ended.add(".".join(path))
+            self.parameter = result[2] if depth > 4 else ""
+
+    def find_where(self, cases: list[str]) -> None:
+        """Where the kernel was: in the first case, given all in their order, that did not end."""
+        left = [case for case in cases if not self.ended & {case, case.split(".")[0]}]
+        if not left:
+            self.died = "after the last case" if cases else "in a case that kunit.py --list_tests does not tell"
+            return
+        self.died_in = left[0]
+        self.died = f"in {left[0]}" + (f', after parameter "{self.parameter}"' if self.parameter else "")
+        if not (self.flushed or self.reports):
+            self.died += ", or in the case after that"  # its result may have been kept back
+        for report in self.reports:
+            if not report.where and not report.case:
+                report.case = tuple(left[0].split("."))
+
+    @property
+    def passed(self) -> bool:
+        counts = self.counts
+        return not (self.died or self.reports or counts.failed or counts.crashed or counts.errors)
+
+
+def failures(test: Any, above: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], list[str]]]:
+    """What failed below a test of kunit_parser's: suite, case and parameter, and the messages."""
+    name = above if test.name == "main" else (*above, test.name)
+    below = [failure for sub in test.subtests for failure in failures(sub, name)]
+    if below or test.status.name != "FAILURE":
+        return below
+    lines = [re.sub(r"^# [^:]*: ", "", line.strip()) for line in test.log if line.strip()]
+    first = next((i for i, line in enumerate(lines) if " FAILED at " in line), 0)
+    lines = [line for line in lines[first:first + (9 if name[2:] else 4)] if not line.startswith("alone: ")]
+    return [(name, lines[:-1] if lines and " FAILED at " in lines[-1] else lines)]
+
+
+def positive(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+def add_arguments(parser: argparse.ArgumentParser, fix: bool = True, timeout: int = 120) -> None:
+    """Which kernel, for Kernel()."""
+    parser.set_defaults(fix="ours", profile="fast", arch="um", cross_compile="")
+    parser.add_argument("--kdir", metavar="DIR", help="kernel tree (Linux 7.2 or later, git checkout or not, not "
+                        "configured in place); only read (default: the one tools/kernel-source gets)")
+    if fix:
+        parser.add_argument("--fix", metavar="ours|none|PATCHFILE", help="ours: fs/fuse/dir.c.patch; none: the tree as "
+                            "it is; PATCHFILE: a -p1 patch (diff or git mail) instead of ours (default: ours)")
+    parser.add_argument("--timeout", metavar="SECONDS", type=positive, default=timeout,
+                        help=f"of a boot (default: {timeout})")
+    parser.add_argument("--jobs", metavar="N", type=positive, default=os.cpu_count() or 1, help="of make (default: all CPUs)")
+
+
+def command(work: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser) -> int:
+    """Does a command's work, alone in this checkout; returns its exit status."""
+    args = parser.parse_args()
+    sys.dont_write_bytecode = True
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _: signals.append(received))
+    name = os.path.basename(sys.argv[0])
+    try:
+        os.makedirs(BUILD, exist_ok=True)
+        with open(os.path.join(BUILD, "lock"), "a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Stop(f"another command (pid {read(lock.name).strip()}) is at work in this checkout: "
+                           "wait for it, or use a second clone") from None
+            lock.truncate(0)
+            print(os.getpid(), file=lock, flush=True)
+            return work(args)
+    except (Stop, OSError, subprocess.TimeoutExpired) as why:
+        progress.enter("")
+        print(f"{name}: {why}", file=sys.stderr)
+        return 128 + signals[0] if signals else 2
