@@ -5,6 +5,7 @@
 
 #include <linux/completion.h>
 #include <linux/cpumask.h>
+#include <linux/delay.h>
 #include <linux/hung_task.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
@@ -13,7 +14,6 @@
 #include <linux/rwsem.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
-#include <linux/workqueue.h>
 
 #include <kunit/resource.h>
 #include <kunit/test.h>
@@ -113,29 +113,18 @@ void kunit_thread_set_limit(struct kunit_thread *thread, unsigned long limit)
 }
 EXPORT_SYMBOL_GPL(kunit_thread_set_limit);
 
-static void kunit_thread_nop(struct work_struct *work)
-{
-}
-
 /*
- * Let others run. A timed sleep would take a tick if there are no high resolution
- * timers. On one CPU yield() is what it takes: the thread runs until it sleeps. On
- * several it may return at once, over and over, and keep the CPU from a worker;
- * while the owner of a lock runs, a thread on another CPU spins instead of
- * sleeping. There, leave the CPU for as long as a worker takes to do nothing.
+ * Let others run. On one CPU yield() is what it takes: the thread runs until it
+ * sleeps, while a timed sleep would take a tick if there are no high resolution
+ * timers. On several, the thread runs beside this one, and spins instead of
+ * sleeping while the owner of a lock runs: sleep, so that nobody waits for a CPU.
  */
 static void kunit_thread_step_aside(void)
 {
-	struct work_struct work;
-
-	if (num_online_cpus() == 1) {
+	if (num_online_cpus() == 1)
 		yield();
-		return;
-	}
-	INIT_WORK_ONSTACK(&work, kunit_thread_nop);
-	schedule_work(&work);
-	flush_work(&work);
-	destroy_work_on_stack(&work);
+	else
+		usleep_range(10, 20);
 }
 
 /* @queued tells if @task is in the queue of @lock, which is a @kind. */

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What other suites have left behind, as kmemleak sees it
+ *
+ * A suite of one case that fails if there is memory which nothing points to
+ * any more. It looks at the whole kernel, so it is linked behind what it judges,
+ * and runs when that is done.
+ */
+
+#include <linux/delay.h>
+#include <linux/err.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/module.h>
+#include <linux/mount.h>
+#include <linux/path.h>
+#include <linux/uaccess.h>
+
+#include <kunit/mount.h>
+#include <kunit/resource.h>
+#include <kunit/test.h>
+
+KUNIT_DEFINE_ACTION_WRAPPER(leak_close, fput, struct file *);
+
+/* kmemleak's file in debugfs, which is all that it can be spoken to through. */
+static struct file *leak_open(struct kunit *test)
+{
+	struct file_system_type *debugfs = get_fs_type("debugfs");
+	struct path root;
+	struct file *file;
+
+	KUNIT_ASSERT_NOT_NULL(test, debugfs);
+	root.mnt = kunit_kern_mount(test, debugfs);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, root.mnt);
+	root.dentry = root.mnt->mnt_root;
+	file = file_open_root(&root, "kmemleak", O_RDWR, 0);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL_MSG(test, file, "kmemleak is off: did it run out of memory?");
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leak_close, file));
+	return file;
+}
+
+static void leak_scan(struct kunit *test, struct file *file, char __user *user)
+{
+	loff_t pos = 0;
+
+	KUNIT_ASSERT_EQ(test, 0, copy_to_user(user, "scan", 5));
+	KUNIT_ASSERT_EQ(test, 5, file->f_op->write(file, user, 5, &pos));
+}
+
+static void unreferenced(struct kunit *test)
+{
+	char *text = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+	struct file *file = leak_open(test);
+	unsigned long user;
+	loff_t pos = 0;
+	ssize_t len;
+
+	KUNIT_ASSERT_NOT_NULL(test, text);
+	KUNIT_ASSERT_EQ(test, 0, kunit_attach_mm());
+	user = kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ | PROT_WRITE,
+			     MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	KUNIT_ASSERT_NOT_NULL(test, (void *)user);
+
+	/*
+	 * kmemleak passes over what is younger than five seconds, and takes a
+	 * checksum of what looks leaked first: only what does not change until
+	 * the next scan is reported.
+	 */
+	msleep(5100);
+	leak_scan(test, file, (char __user *)user);
+	leak_scan(test, file, (char __user *)user);
+
+	/* One page has the first of them with its backtrace. */
+	len = file->f_op->read(file, (char __user *)user, PAGE_SIZE - 1, &pos);
+	KUNIT_ASSERT_GE(test, len, 0);
+	KUNIT_ASSERT_EQ(test, 0, copy_from_user(text, (char __user *)user, len));
+	if (len)
+		KUNIT_FAIL(test, "nothing points any more to\n%s", text);
+}
+
+static struct kunit_case leak_cases[] = {
+	KUNIT_CASE_SLOW(unreferenced),
+	{}
+};
+
+static struct kunit_suite leak_suite = {
+	.name = "kunit_leak",
+	.test_cases = leak_cases,
+};
+
+kunit_test_suite(leak_suite);
+
+MODULE_DESCRIPTION("KUnit suite that fails if kmemleak finds something");
+MODULE_IMPORT_NS("EXPORTED_FOR_KUNIT_TESTING");
+MODULE_LICENSE("GPL");
