@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -317,6 +318,12 @@ class Kernel:
         fix = {"ours": "ours (fs/fuse/dir.c.patch)", "none": "none (the tree as it is)"}.get(self.args.fix, self.args.fix)
         arch = f", {self.args.arch}" if self.args.arch != "um" else ""
         return f"Linux {self.version} ({self.name}), fix: {fix}, profile {self.args.profile}{arch}"
+
+    def again(self) -> str:
+        """The command that judges this one alone."""
+        given = ((name, vars(self.args)[name]) for name in ("kdir", "fix", "profile"))
+        return " ".join(["tools/judge", *(f"--{name} {shlex.quote(value)}" for name, value in given
+                                          if value not in (None, "ours", "fast"))])
 
     def kunit(self, command: str, *options: str) -> list[str]:
         return [sys.executable, os.path.join(self.src, KUNIT), command, f"--build_dir={self.build_dir}", *options]

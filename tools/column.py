@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0
+"""An implementation's verdicts for tools/matrix: one on each class of cases, which is a KUnit case with all
+its parameters, and all of them kept in build/matrix/ until something that decides them changes."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import fnmatch
+import hashlib
+import json
+import os
+import re
+import time
+
+from kernel import BUILD, OUR_FIX, OVERLAY, ROOT, Kernel, Result, Stop, failures, files_below, progress, read, signals
+
+LOG = "kernel_log.outside_of_cases"
+WINDOWS = {"~": "an answer on its way", "/": "one in the window of the second try", "+": "two in the first window",
+           "": "at most one in the first window"}
+
+
+@dataclasses.dataclass
+class Cell:
+    """What an implementation makes of a class of cases: a KUnit case with all its parameters."""
+    verdict: str
+    failed: int = 0
+    total: int = 1
+    windows: dict[str, list[int]] = dataclasses.field(default_factory=dict)  # failed and total, of schedules
+    messages: list[list[str]] = dataclasses.field(default_factory=list)  # parameter and text, of the first ones
+
+    def __str__(self) -> str:
+        return self.verdict + (f" {self.failed}/{self.total}" if self.verdict == "fails" and self.total > 1 else "")
+
+
+class Column:
+    """An implementation."""
+
+    def __init__(self, fix: str, args: argparse.Namespace) -> None:
+        self.kernel = Kernel(argparse.Namespace(**{**vars(args), "fix": fix}))
+        self.name = {"ours": "retry (ours)", "none": "none"}.get(fix, re.sub(r"\.\w+$", "", os.path.basename(fix)))
+        text = read(self.kernel.fix) if self.kernel.fix else "The tree as it is."
+        head = re.split(r"(?m)^(?:---|diff |Index: )", text)[0]
+        self.about = re.sub(r"SPDX-.*\n", "", head).strip() or f"{self.name}: a patch whose header says nothing"
+        self.varies = re.findall(r"(?m)^Varies: (\S+)", head)
+        self.cells: dict[str, Cell] = {}
+        self.judged, self.why = "", ""
+
+    def text(self, case: str, exact: bool = False) -> str:
+        cell = self.cells.get(case)
+        varies = any(fnmatch.fnmatch(case, pattern) for pattern in self.varies)
+        if cell and varies and not exact and 0 < cell.failed < cell.total:
+            return f"fails ?/{cell.total}"
+        return str(cell or "not judged")
+
+    def sum(self, cases: list[str]) -> str:
+        passed = sum(case in self.cells and self.cells[case].verdict in ("pass", "skipped") for case in cases)
+        return f"pass {passed}/{len(cases)}" if self.cells else "not judged"
+
+    def file(self, tree: str) -> str:
+        """Where the result is kept: named after all that decides it."""
+        files = [file for top in OVERLAY for file in files_below(os.path.join(ROOT, top)) if file != OUR_FIX]
+        files += [*self.kernel.configs, os.path.join(ROOT, "tools/kernel.py"), os.path.realpath(__file__)]
+        parts = [tree, *(part for file in files for part in (file, read(file)))]
+        parts.append(read(self.kernel.fix) if self.kernel.fix else "")
+        name = hashlib.sha256("\0".join(parts).encode(errors="backslashreplace")).hexdigest()[:20]
+        return os.path.join(BUILD, "matrix", name + ".json")
+
+    def judge(self, tree: str, again: bool) -> None:
+        file = self.file(tree)
+        kept = json.loads(read(file)) if os.path.exists(file) and not again else {}
+        # A kernel with more time may not hang.
+        if kept and (kept["timeout"] == self.kernel.args.timeout or "hangs" not in read(file)):
+            self.judged, self.cells = kept["judged"], {case: Cell(**cell) for case, cell in kept["cells"].items()}
+            progress.enter("matrix", f"{self.name}: judged {self.judged}")
+            return
+        progress.enter("matrix", f"{self.name}: to be judged")
+        try:
+            self.cells = boot_all(self.kernel)
+        except Stop as why:
+            if signals:
+                raise
+            self.why = str(why)
+            progress.enter("matrix", f"{self.name}: {why}")
+            return
+        self.judged = time.strftime("%Y-%m-%d %H:%M")
+        write(file, json.dumps({"judged": self.judged, "timeout": self.kernel.args.timeout,
+                                "cells": {case: dataclasses.asdict(cell) for case, cell in self.cells.items()}}))
+
+
+def write(path: str, text: str) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path + ".new", "w") as file:
+        file.write(text)
+    os.replace(path + ".new", path)
+
+
+def boot_all(kernel: Kernel) -> dict[str, Cell]:
+    """Every case gets a verdict: those after one that ends the kernel run in boots of their own."""
+    kernel.build()
+    cells = {LOG: Cell("pass")}
+    todo = [""]  # what kunit.py is to choose; grows
+    for chosen in todo:
+        options = [chosen] if chosen else []
+        result = kernel.boot(*options)
+        if not result.booted:
+            raise Stop(f"the kernel {'hangs' if result.hung else 'crashes'} at boot\nlog: {kernel.test_log}")
+        take(result, cells)
+        if result.died_in and "." not in chosen:
+            suite = result.died_in.split(".")[0]
+            left = [case for case in kernel.list_cases(options) if case not in cells]
+            todo += dict.fromkeys(case if case.split(".")[0] == suite else case.split(".")[0] for case in left)
+    return cells
+
+
+def take(result: Result, cells: dict[str, Cell]) -> None:
+    messages: dict[str, list[list[str]]] = {}
+    for path, lines in failures(result.tests):
+        messages.setdefault(".".join(path[:2]), []).append([" ".join(path[2:]), "\n".join(lines)])
+    for suite in result.tests.subtests:
+        for case in suite.subtests:
+            name, parameters = f"{suite.name}.{case.name}", case.subtests or [case]
+            if name not in result.ended or name == result.died_in:
+                continue
+            states = [parameter.status.name for parameter in parameters]
+            failed = sum(state not in ("SUCCESS", "SKIPPED") for state in states)
+            failed = failed or int(case.status.name == "FAILURE")  # by itself
+            verdict = "fails" if failed else "pass" if "SUCCESS" in states else "skipped"
+            # kunit.py may lose the message of a first parameter
+            said = sorted(messages.get(name, []), key=lambda message: not message[1])
+            cells[name] = Cell(verdict, failed, len(states), messages=said[:3])
+            for parameter in parameters if suite.name == "fuse_inval_race" and len(states) > 1 else []:
+                window = next(window for mark, window in WINDOWS.items() if mark in parameter.name)
+                count = cells[name].windows.setdefault(window, [0, 0])
+                count[0] += parameter.status.name not in ("SUCCESS", "SKIPPED")
+                count[1] += 1
+    if result.died:
+        name = result.died_in or LOG
+        cells[name] = Cell("hangs" if result.hung else "crashes", 1, 1, {}, [["", f"the kernel, {result.died}"]])
+    for report in result.reports:
+        name = ".".join(report.case[:2])
+        cell = cells[name if name in cells else LOG]
+        cell.failed = cell.failed or 1
+        cell.verdict = "fails" if cell.verdict == "pass" else cell.verdict
+        cell.messages.append([" ".join(report.case[2:]) or str(report), report.text])
