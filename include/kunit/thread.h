@@ -48,6 +48,9 @@ struct rw_semaphore;
  * cannot be let go like this: either use no assertions while it is held, or
  * have it held by a thread that an action can tell to let go.
  *
+ * A test that keeps itself to one CPU, with set_cpus_allowed_ptr(), has its
+ * threads there too. They take turns then, which saves a lot of time on SMP.
+ *
  * Context: Process context; may sleep.
  *
  * Return: the thread, never NULL and never an error pointer: a failure to start

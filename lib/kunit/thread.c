@@ -98,6 +98,8 @@ struct kunit_thread *kunit_thread_run(struct kunit *test, const char *name,
 	 */
 	get_task_struct(thread->task);
 	thread->exited = thread->task->vfork_done;
+	if (current->nr_cpus_allowed == 1)
+		kthread_bind(thread->task, raw_smp_processor_id());
 	wake_up_process(thread->task);
 
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, kunit_thread_release,
@@ -114,14 +116,14 @@ void kunit_thread_set_limit(struct kunit_thread *thread, unsigned long limit)
 EXPORT_SYMBOL_GPL(kunit_thread_set_limit);
 
 /*
- * Let others run. On one CPU yield() is what it takes: the thread runs until it
- * sleeps, while a timed sleep would take a tick if there are no high resolution
- * timers. On several, the thread runs beside this one, and spins instead of
- * sleeping while the owner of a lock runs: sleep, so that nobody waits for a CPU.
+ * Let others run. If the test keeps to one CPU, yield() is what it takes: the
+ * thread runs until it sleeps, while a timed sleep would take a tick if there are
+ * no high resolution timers. Else the thread runs beside this one, and spins
+ * instead of sleeping while the owner of a lock runs: sleep, so that it need not.
  */
 static void kunit_thread_step_aside(void)
 {
-	if (num_online_cpus() == 1)
+	if (num_online_cpus() == 1 || current->nr_cpus_allowed == 1)
 		yield();
 	else
 		usleep_range(10, 20);
