@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Many boots of one UML kernel, some at once, each of them ended as soon as it is known to fail. kunit.py
+does not do that: it waits for the end of a kernel, and reads all of it once more."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import resource
+import selectors
+import subprocess
+import tempfile
+import time
+from typing import Iterator
+
+from kernel import KTAP, REPORT, REPORT_PART, RESULT, SUBTEST, Kernel, kill_kernels, progress
+
+SILENCE = 20  # a kernel that has printed nothing for so many seconds waits for ever
+
+
+class Boot:
+    """A kernel that runs. fate is None until it has ended; then "" if all is well, else what is not."""
+
+    def __init__(self, kernel: Kernel, name: str, arguments: list[str], uml_dir: str, cpu: int, results: int) -> None:
+        self.name, self.expected = name, results
+        self.fate: str | None = None
+        self.results = self.suites = 0
+        self.report = False  # the message is one, no test's
+        self.halted, self.message, self.last, self.rest, self.heard = False, "", "boot", b"", time.monotonic()
+        self.names: dict[int, str] = {}  # of the tests around a line, by their indentation
+        options = [option.split("=", 1)[1] for option in kernel.boot_options]
+        self.child = subprocess.Popen(
+            [os.path.join(kernel.build_dir, "linux"), "kunit.enable=1", "mem=1G", "console=tty", "kunit_shutdown=halt",
+             f"uml_dir={uml_dir}", *arguments, *options],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        assert self.child.stdout
+        self.out = self.child.stdout
+        resource.prlimit(self.child.pid, resource.RLIMIT_CPU, (cpu, cpu))  # it may spin
+
+    def read(self) -> None:
+        chunk = os.read(self.out.fileno(), 1 << 16)
+        self.heard = time.monotonic()
+        *lines, self.rest = (self.rest + chunk).split(b"\n")
+        for words in lines:
+            if self.fate is None:
+                self.read_line(re.sub(r"^\[ *\d+\.\d+\] ", "", words.decode(errors="replace").rstrip()))
+        if self.fate is None and not chunk:
+            whole = self.halted and not self.suites and not self.report and self.results >= self.expected
+            self.fate = "" if whole else self.died("crashes, or spins until it is ended")
+
+    def read_line(self, text: str) -> None:
+        result, subtest, plan = RESULT.match(text), SUBTEST.match(text), re.match(r"1\.\.(\d+)$", text)
+        self.halted |= text == "reboot: System halted"
+        self.suites += int(plan[1]) if plan else 0
+        if result:
+            self.names = {indent: name for indent, name in self.names.items() if indent <= len(result[1]) != 0}
+            if "not ok" in text or self.report:
+                self.fate = f"{self.where()}.{result[2]}: {self.message}"
+            self.last, self.results, self.message = result[2], self.results + 1, ""
+            self.suites -= not result[1]
+        elif subtest:
+            self.names = {indent: name for indent, name in self.names.items() if indent < len(subtest[1])}
+            self.names[len(subtest[1])] = subtest[2]
+        elif REPORT.search(text):
+            self.message = ""
+            self.fate = self.died(text.strip())
+        elif " FAILED at " in text:
+            self.message = text.split(" FAILED at ")[1]
+        elif REPORT_PART.search(text) or (self.suites or self.message) and not KTAP.match(text):
+            self.report |= not self.message
+            self.message = f"{self.message} {text.strip()}".strip()
+
+    def where(self) -> str:
+        return ".".join(name for _, name in sorted(self.names.items()))
+
+    def died(self, how: str) -> str:
+        return f"{self.where()} after {self.last}: {self.message or how}"
+
+    def ended(self) -> bool:
+        silence = time.monotonic() - self.heard
+        if self.fate is None and silence > (1 if self.message else SILENCE):
+            self.fate = self.died("hangs")
+        return self.fate is not None
+
+    def end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.child.pid, 9)
+        self.child.communicate()
+
+
+def boots(kernel: Kernel, arguments: dict[str, list[str]], cpu: int = 60, results: int = 0) -> Iterator[Boot]:
+    """Boots once with each of these arguments; gives each boot, by its name, as it ends. It may take so many
+    seconds of a CPU, and has to have so many results."""
+    waiting, running = list(arguments.items()), set[Boot]()
+    with tempfile.TemporaryDirectory() as uml_dir, selectors.DefaultSelector() as selector:
+        try:
+            while waiting or running:
+                progress.tick(f"{len(arguments) - len(waiting)} of {len(arguments)}")
+                while waiting and len(running) < kernel.args.jobs:
+                    boot = Boot(kernel, *waiting.pop(0), uml_dir, cpu, results)
+                    running.add(boot)
+                    selector.register(boot.out, selectors.EVENT_READ, boot)
+                for key, _ in selector.select(0.2):
+                    key.data.read()
+                for boot in [boot for boot in running if boot.ended()]:
+                    selector.unregister(boot.out)
+                    boot.end()
+                    running.remove(boot)
+                    yield boot
+        finally:
+            for boot in running:
+                boot.end()
+            kill_kernels(os.path.join(kernel.build_dir, "linux"))
