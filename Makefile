@@ -1,37 +1,52 @@
 # SPDX-License-Identifier: GPL-2.0
 
-# Passed on to tools/judge, see `tools/judge --help`.
-options = $(if $(KDIR),--kdir '$(KDIR)') $(if $(FIX),--fix '$(FIX)') \
-	  $(if $(PROFILE),--profile '$(PROFILE)') $(if $(FILTER),--filter '$(FILTER)') \
-	  $(if $(SCHEDULE),--schedule '$(SCHEDULE)')
+# Passed on to the commands in tools/, see their --help.
+tree = $(if $(KDIR),--kdir '$(KDIR)')
+profile = $(if $(PROFILE),--profile '$(PROFILE)')
+fix = $(if $(FIX),--fix '$(FIX)')
 
-.PHONY: help check matrix test clean
+.PHONY: help check matrix mutants coverage repeat test clean
 
 help:
-	@echo 'make check   build a kernel with the fix in UML, run the suites, give a verdict'
-	@echo 'make matrix  judge every implementation there has been, and show a table and a page'
-	@echo 'make test    the tests of this project itself (takes a while)'
-	@echo 'make clean   remove build/ (the kernel source stays in the cache folder)'
+	@echo 'make check     build a kernel with the fix in UML, run the suites, give a verdict'
+	@echo 'make matrix    judge every implementation there has been, and show a table and a page'
+	@echo 'make mutants   break the fix in every small way, and see the suites notice'
+	@echo 'make coverage  what the suites reach of the functions that the fix changes (clang)'
+	@echo 'make repeat    boot the suites N=1000 times, and count what is not a clean pass'
+	@echo 'make test      the tests of this project itself (takes a while)'
+	@echo 'make clean     remove build/ (the kernel source stays in the cache folder)'
 	@echo
-	@echo 'Variables of make check:'
+	@echo 'Variables of make check, and of the others where that makes sense:'
 	@echo '  KDIR=DIR        your own kernel tree, 7.2 or later (default: from Debian)'
 	@echo '  FIX=FILE        a patch of fs/fuse/dir.c to judge in place of ours;'
-	@echo '                  "none" judges the tree as it is'
-	@echo '  PROFILE=debug   with KASAN, lockdep and more (default: fast)'
+	@echo '                  "none" judges the tree as it is;'
+	@echo '                  FIX=a.patch FIX+=b.patch adds several to the matrix'
+	@echo '  PROFILE=debug   with KASAN, lockdep and more; smp: on four processors;'
+	@echo '                  debug,smp: both (default: fast)'
 	@echo "  FILTER=GLOB     only these cases, e.g. 'fuse_inval_entry.race_*'"
 	@echo "  SCHEDULE=GLOB   only these schedules of fuse_inval_race, e.g. 'file.inval.*'"
-	@echo 'Variables of make matrix: KDIR, PROFILE, and FIX for one more implementation, or'
-	@echo '  FIX=a.patch FIX+=b.patch  for several'
-	@echo 'More, such as JSON and JUnit results: tools/judge --help, tools/matrix --help'
+	@echo 'More, such as JSON and JUnit results or other architectures: tools/judge --help'
 
 check:
 	@tools/deps
-	@tools/judge $(options)
+	@tools/judge $(tree) $(fix) $(profile) $(if $(FILTER),--filter '$(FILTER)') \
+	  $(if $(SCHEDULE),--schedule '$(SCHEDULE)')
 
 matrix:
 	@tools/deps
-	@tools/matrix $(if $(KDIR),--kdir '$(KDIR)') $(if $(PROFILE),--profile '$(PROFILE)') \
-	  $(foreach fix,$(FIX),--fix '$(fix)')
+	@tools/matrix $(tree) $(profile) $(foreach one,$(FIX),--fix '$(one)')
+
+mutants:
+	@tools/deps
+	@tools/mutate $(tree)
+
+coverage:
+	@tools/deps coverage
+	@tools/coverage $(tree) $(fix)
+
+repeat:
+	@tools/deps
+	@tools/repeat $(tree) $(fix) $(profile) $(if $(N),-n '$(N)')
 
 test:
 	@tools/deps test

@@ -312,7 +312,7 @@ class Kernel:
     def asked(self, what: str, option: str) -> list[str]:
         """What comments of the profiles say beyond the configuration, as options of kunit.py."""
         return [f"--{option}={word}" for config in self.configs
-                for words in re.findall(f"^# {what}: (.*)", read(config), re.M) for word in words.split()]
+                for words in re.findall(f"^# {what}: (.*)", read(config), re.M) for word in shlex.split(words)]
 
     def __str__(self) -> str:
         fix = {"ours": "ours (fs/fuse/dir.c.patch)", "none": "none (the tree as it is)"}.get(self.args.fix, self.args.fix)
