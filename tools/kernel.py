@@ -64,11 +64,11 @@ class Progress:
         self.phase, self.started = phase, time.monotonic()
         self.say(what)
 
-    def tick(self) -> None:
+    def tick(self, what: str = "") -> None:
         if signals:
             raise Stop("interrupted")
         if time.monotonic() - self.said >= (0.5 if sys.stderr.isatty() else 15):
-            self.say(f"{time.monotonic() - self.started:.0f} s")
+            self.say(what or f"{time.monotonic() - self.started:.0f} s")
 
     def say(self, what: str) -> None:
         self.said = time.monotonic()

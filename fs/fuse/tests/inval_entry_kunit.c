@@ -292,6 +292,9 @@ static void hard_link(struct kunit *test)
 static void parent_attributes(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
+	struct kstat stat;
+	struct file *file;
+	unsigned int asked;
 	u64 dir, other;
 
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
@@ -305,6 +308,12 @@ static void parent_attributes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 0);
 
 	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "file"), 0);
+	/* But not who owns it. */
+	file = fuse_fx_open(fx, "dir", O_RDONLY | O_DIRECTORY);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
+	KUNIT_EXPECT_EQ(test, vfs_getattr(&file->f_path, &stat, STATX_UID, 0), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked);
 	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
 	fuse_fx_inval(fx, dir, "none");
 	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
@@ -368,9 +377,31 @@ static void parent_unknown(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, 4711, "file"), -ENOENT);
 
+	/* Nor one of which only half of the number is right. */
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID + BIT_ULL(32), "~file"), -ENOENT);
+
 	/* The server has it, but the kernel has never heard of it. */
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "file"), -ENOENT);
+}
+
+/*
+ * Nobody but the call uses the directory's dentry, and it is not to be cached: it
+ * has to last until the call is done with it.
+ */
+static void parent_not_kept(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct inode *inode;
+	u64 dir;
+
+	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	inode = fuse_fx_hold_inode(fx, "dir");
+	d_mark_dontcache(inode);
+	fuse_fake_take_back(fx->server, FUSE_ROOT_ID, "dir", false);
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "never"), -ENOENT);
+	KUNIT_EXPECT_TRUE(test, hlist_empty(&inode->i_dentry));
 }
 
 static void parent_not_a_directory(struct kunit *test)
@@ -585,6 +616,71 @@ static void race_rmdir(struct kunit *test)
 	KUNIT_EXPECT_TRUE_MSG(test, err == 0 || err == -ENOENT, "err == %d", err);
 }
 
+/* What has the name in the end is what a delete is about, and that dies altogether. */
+static void race_delete(struct kunit *test)
+{
+	struct fuse_fx_op exchange = { .path = { "dir/old", "dir/new" }, .flags = RENAME_EXCHANGE };
+	struct fuse_fx_op delete = { .path = { "old" } };
+	struct fuse_fixture *fx = test->priv;
+	struct dentry *dir, *old, *new;
+
+	delete.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fx_add_neighbours(fx, "dir/");
+	fuse_fake_add(fx->server, "dir/old", S_IFDIR | 0755);
+	delete.child = fuse_fake_add(fx->server, "dir/new", S_IFDIR | 0755);
+	dir = fuse_fx_hold(fx, "dir");
+	old = fuse_fx_hold(fx, "dir/old");
+	new = fuse_fx_hold(fx, "dir/new");
+
+	KUNIT_EXPECT_EQ(test, lose_race(test, FUSE_RENAME2, fuse_fx_do_rename, &exchange,
+					&delete, dir), 0);
+	KUNIT_EXPECT_TRUE(test, d_unhashed(new));
+	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(new)));
+	KUNIT_EXPECT_TRUE(test, cant_mount(new));
+	KUNIT_EXPECT_EQ(test, d_inode(new)->i_nlink, 0);
+	KUNIT_EXPECT_FALSE(test, d_unhashed(old));
+	KUNIT_EXPECT_FALSE(test, IS_DEADDIR(d_inode(old)));
+	KUNIT_EXPECT_FALSE(test, cant_mount(old));
+	KUNIT_EXPECT_NE(test, d_inode(old)->i_nlink, 0);
+}
+
+/* What is asked about the directory in the window is stale when the call is done. */
+static void race_attributes(struct kunit *test)
+{
+	struct fuse_fx_op exchange = { .path = { "dir/old", "dir/new" }, .flags = RENAME_EXCHANGE };
+	struct fuse_fx_op inval = { .path = { "old" } };
+	struct fuse_fixture *fx = test->priv;
+	struct kunit_thread *server, *caller;
+	struct fuse_fx_gate *first, *last;
+	struct rw_semaphore *sem;
+	struct dentry *dir;
+	bool waits;
+	int err;
+
+	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/old", S_IFREG | 0644);
+	fuse_fake_add(fx->server, "dir/new", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/old"), 0);
+	dir = fuse_fx_hold(fx, "dir");
+	sem = &d_inode(dir)->i_rwsem;
+
+	first = fuse_fx_gate(fx, dir, false);
+	caller = fuse_fx_run(fx, fuse_fx_do_rename, &exchange);
+	KUNIT_ASSERT_TRUE(test, kunit_thread_sleeps_on_rwsem(caller, sem));
+	last = fuse_fx_gate(fx, dir, false);
+	server = fuse_fx_run(fx, fuse_fx_do_notify, &inval);
+	waits = kunit_thread_sleeps_on_rwsem(server, sem);
+	fuse_fx_gate_open(first);
+	fuse_fx_gate_wait(fx, last);
+	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
+	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 0);
+
+	fuse_fx_gate_open(last);
+	KUNIT_ASSERT_TRUE(test, kunit_thread_join(server, &err));
+	KUNIT_EXPECT_EQ(test, err, 0);
+	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), waits);
+}
+
 static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(negative),
 	KUNIT_CASE(negative_held),
@@ -606,6 +702,7 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(parent_renamed),
 	KUNIT_CASE(parent_deleted),
 	KUNIT_CASE(parent_unknown),
+	KUNIT_CASE(parent_not_kept),
 	KUNIT_CASE(parent_not_a_directory),
 	KUNIT_CASE(not_cached),
 	KUNIT_CASE(not_cached_parent_locked),
@@ -615,6 +712,8 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(race_unlink),
 	KUNIT_CASE(race_create),
 	KUNIT_CASE(race_rmdir),
+	KUNIT_CASE(race_delete),
+	KUNIT_CASE(race_attributes),
 	{}
 };
 

@@ -21,7 +21,8 @@
  * Where the name of an operation does not say it: after "gone" the server has lost
  * the name and the kernel finds out, after "replaced" it has got another file;
  * "revalidate" is a stat() that does not trust the cache, "readdir" finds a new
- * file if there was none, and "delete_other" notifies of a node that is not there.
+ * file if there was none, and "delete_other" is about the node that has the
+ * sibling's name at the start.
  *
  * Every sequence of up to two operations that is possible is a schedule. The
  * answer and what is cached afterwards are checked against race_model.h: they are
@@ -66,7 +67,7 @@ enum race_notification {
 	RACE_N_INVAL,
 	RACE_N_EXPIRE,
 	RACE_N_DELETE,		/* of the node that had the name, or of the next new one */
-	RACE_N_DELETE_OTHER,	/* of a node that is not there */
+	RACE_N_DELETE_OTHER,	/* of the sibling's node, which may get the name */
 	RACE_NOTIFICATIONS
 };
 
@@ -95,10 +96,13 @@ struct race_schedule {
 	enum race_op ops[2];
 };
 
-/* The names, of one length, before and after the directory has been moved. */
+/*
+ * The names before and after the directory has been moved: one is as long, one
+ * begins like the one that is notified, and one is the same elsewhere.
+ */
 static const char * const race_paths[][RACE_SLOTS] = {
-	{ "dir/name", "dir/side", "dir/next", "out/else", "out/away" },
-	{ "out/dir/name", "out/dir/side", "out/dir/next", "out/else", "out/away" },
+	{ "dir/name", "dir/side", "dir/name2", "out/else", "out/name" },
+	{ "out/dir/name", "out/dir/side", "out/dir/name2", "out/else", "out/name" },
 };
 
 /**
@@ -364,6 +368,7 @@ static int race_init(struct kunit *test, enum race_state state)
  * @dir: the directory
  * @dir_nodeid: its nodeid
  * @out: the other one
+ * @inodes: what the names are at the start
  * @worlds: what the server is like before each operation
  * @thread: the notification
  * @threads: the operations
@@ -378,6 +383,7 @@ struct race_run {
 	struct dentry *dir;
 	u64 dir_nodeid;
 	struct dentry *out;
+	struct inode *inodes[RACE_SLOTS];
 	struct race_world worlds[2];
 	struct kunit_thread *thread;
 	struct kunit_thread *threads[2];
@@ -391,7 +397,7 @@ static void race_add(struct race_run *run, enum race_slot slot)
 								      S_IFREG | 0644;
 
 	fuse_fake_add(run->fx->server, race_paths[0][slot], mode);
-	KUNIT_ASSERT_EQ(run->fx->test, fuse_fx_stat(run->fx, race_paths[0][slot]), 0);
+	run->inodes[slot] = fuse_fx_hold_inode(run->fx, race_paths[0][slot]);
 }
 
 /* Make the names, and have the kernel look at them. */
@@ -447,7 +453,7 @@ static struct race_call *race_call(struct race_history *history,
 	if (notification == RACE_N_DELETE)
 		call->child = start->names[slot].node ?: start->last_nodeid + 1;
 	else if (notification == RACE_N_DELETE_OTHER)
-		call->child = U64_MAX;
+		call->child = start->names[RACE_SIBLING].node;
 	return call;
 }
 
@@ -720,11 +726,16 @@ static struct dentry *race_dentry(struct race_run *run, enum race_slot slot)
 
 static void race_look_around(struct race_run *run)
 {
+	struct race_history *history = &run->history;
 	enum race_slot slot;
 
 	for (slot = 0; slot < RACE_SLOTS; slot++) {
-		struct race_name *name = &run->history.end.names[slot];
+		struct race_name *name = &history->end.names[slot];
 		struct dentry *dentry = race_dentry(run, slot);
+		struct inode *inode = run->inodes[slot];
+
+		if (inode && !inode->i_nlink && (!S_ISDIR(inode->i_mode) || IS_DEADDIR(inode)))
+			history->end.killed |= BIT_ULL(history->start.names[slot].node);
 
 		name->cached = dentry;
 		if (dentry && d_really_is_positive(dentry))
@@ -757,6 +768,7 @@ static void race_report(struct race_run *run, int differences, const struct race
 	struct race_world unused;
 	enum race_slot slot;
 	unsigned int i;
+	u64 node;
 
 	p += scnprintf(p, end - p, "not serial: %s: answer", run->name);
 	p += race_print_answer(p, end - p, answer);
@@ -781,6 +793,10 @@ static void race_report(struct race_run *run, int differences, const struct race
 					       race_state_of(&want->names[slot]));
 		}
 		dput(dentry);
+		node = BIT_ULL(history->start.names[slot].node);
+		if (differences > 0 && race_links_differ(history, want) & node)
+			p += scnprintf(p, end - p, "\nthe node that was %s should have %s", path,
+				       want->killed & node ? "no links" : "links");
 	}
 	KUNIT_FAIL(run->fx->test, "%s", text);
 }
@@ -819,6 +835,7 @@ static const struct race_example {
 	bool cached;	/* the name at the end */
 	bool positive;
 	bool right;
+	bool killed;
 } race_examples[] = {
 	/* Nothing else happens. */
 	{ RACE_ABSENT,	 RACE_N_INVAL,  RACE_NOTHING, -ENOENT, false, false, true },
@@ -828,13 +845,16 @@ static const struct race_example {
 	{ RACE_NEGATIVE, RACE_N_INVAL,  RACE_NOTHING, -ENOENT, true,  false, false },
 	{ RACE_NEGATIVE, RACE_N_EXPIRE, RACE_NOTHING, 0,       true,  false, true },
 	{ RACE_NEGATIVE, RACE_N_EXPIRE, RACE_NOTHING, 0,       false, false, false },
-	{ RACE_FILE,	 RACE_N_DELETE, RACE_NOTHING, 0,       false, false, true },
+	{ RACE_FILE,	 RACE_N_DELETE, RACE_NOTHING, 0,       false, false, true, true },
+	{ RACE_FILE,	 RACE_N_DELETE, RACE_NOTHING, 0,       false, false, false },
+	{ RACE_FILE,	 RACE_N_INVAL,  RACE_NOTHING, 0,       false, false, false, true },
 	{ RACE_FILE,	 RACE_N_DELETE, RACE_NOTHING, -ENOENT, false, false, false },
 	{ RACE_FILE,	 RACE_N_DELETE_OTHER, RACE_NOTHING, -ENOENT, false, false, true },
 	{ RACE_FILE,	 RACE_N_DELETE_OTHER, RACE_NOTHING, -ENOENT, true, true, false },
 	{ RACE_DIRECTORY, RACE_N_DELETE, RACE_NOTHING, -ENOTEMPTY, false, false, true },
+	{ RACE_DIRECTORY, RACE_N_DELETE, RACE_NOTHING, -ENOTEMPTY, false, false, false, true },
 	{ RACE_DIRECTORY, RACE_N_DELETE, RACE_NOTHING, 0,      false, false, false },
-	{ RACE_EMPTY_DIRECTORY, RACE_N_DELETE, RACE_NOTHING, 0, false, false, true },
+	{ RACE_EMPTY_DIRECTORY, RACE_N_DELETE, RACE_NOTHING, 0, false, false, true, true },
 	/* Before it or after it: what was made later may stay cached. */
 	{ RACE_NEGATIVE, RACE_N_INVAL,  RACE_MKNOD,   0,       true,  true,  true },
 	{ RACE_NEGATIVE, RACE_N_INVAL,  RACE_MKNOD,   0,       false, false, true },
@@ -886,6 +906,8 @@ static void model(struct kunit *test)
 	history->end = history->start;
 	if (example->op)
 		KUNIT_ASSERT_TRUE(test, race_step(&history->end, example->op));
+	if (example->killed)
+		history->end.killed = BIT_ULL(history->start.names[RACE_NAME].node);
 	node = history->end.names[RACE_NAME].node ?: 4711;
 	history->end.names[RACE_NAME] = (struct race_name) {
 		.cached	= example->cached,
@@ -894,7 +916,7 @@ static void model(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, race_explain(history, &closest) == 0, example->right);
 }
 
-static const unsigned int race_losses[] = { 1, 2, 3, 10, 100 };
+static const unsigned int race_losses[] = { 0, 1, 2, 3, 10, 100 };
 
 static void race_losses_desc(const unsigned int *losses, char *desc)
 {
@@ -903,7 +925,7 @@ static void race_losses_desc(const unsigned int *losses, char *desc)
 
 KUNIT_ARRAY_PARAM(race_losses, race_losses, race_losses_desc);
 
-/* However often it loses, it ends as soon as it wins. */
+/* However often it loses, it ends as soon as it wins, with no one in between. */
 static void loses_again(struct kunit *test)
 {
 	struct fuse_fx_op exchange = { .path = { "dir/one", "dir/two" }, .flags = RENAME_EXCHANGE };
@@ -926,15 +948,20 @@ static void loses_again(struct kunit *test)
 	sem = &d_inode(dir)->i_rwsem;
 
 	gate = fuse_fx_gate(fx, dir, false);
-	other = fuse_fx_run(fx, fuse_fx_do_rename, &exchange);
-	KUNIT_ASSERT_TRUE(test, kunit_thread_sleeps_on_rwsem(other, sem));
+	if (losses) {
+		other = fuse_fx_run(fx, fuse_fx_do_rename, &exchange);
+		KUNIT_ASSERT_TRUE(test, kunit_thread_sleeps_on_rwsem(other, sem));
+	}
 	thread = fuse_fx_run(fx, fuse_fx_do_notify, &inval);
 	KUNIT_ASSERT_TRUE(test, kunit_thread_sleeps_on_rwsem(thread, sem));
 
-	/* Behind each try there is one who gives the name away in the next window. */
-	for (i = 1; i <= losses && lost; i++) {
+	/*
+	 * Behind each try there is one who gives the name away in the next window, but
+	 * not before the try that wins; behind that one, it comes too late.
+	 */
+	for (i = 1; i <= losses + 1 && lost; i++) {
 		next = fuse_fx_gate(fx, dir, true);
-		if (i < losses) {
+		if (i != losses) {
 			other = fuse_fx_run(fx, fuse_fx_do_rename, &exchange);
 			KUNIT_ASSERT_TRUE(test, kunit_thread_sleeps_on_rwsem(other, sem));
 		}
@@ -943,14 +970,15 @@ static void loses_again(struct kunit *test)
 		lost = kunit_thread_sleeps_on_rwsem(thread, sem);
 		gate = next;
 	}
+	KUNIT_EXPECT_FALSE_MSG(test, lost, "the notification lets go of the lock");
+	/* Not to lose is as good, but then there was more to come. */
+	if (i == losses + 2) {
+		KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "one"));
+		KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, dir, "two"));
+	}
 	fuse_fx_gate_open(gate);
 	KUNIT_ASSERT_TRUE(test, kunit_thread_join(thread, &err));
 	KUNIT_EXPECT_EQ(test, err, 0);
-	/* Not to lose is as good, but then there was more to come. */
-	if (!lost)
-		return;
-	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "one"));
-	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, dir, "two"));
 }
 
 #define RACE_CASE(_name, _state)						\

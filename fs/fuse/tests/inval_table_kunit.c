@@ -44,11 +44,13 @@ enum table_notification {
 	DELETE,		/* of the node that has the name */
 	DELETE_OTHER,	/* of another one */
 	DELETE_EXPIRE,	/* cannot come over the wire, but the call allows for it */
+	DELETE_OTHER_EXPIRE,
 	TABLE_NOTIFICATIONS
 };
 
 static const char * const table_notifications[] = {
 	"inval", "expire", "delete", "delete_other", "delete_expire",
+	"delete_other_expire",
 };
 
 /* What becomes of the entry. */
@@ -75,6 +77,7 @@ static const struct table_want want_negative[TABLE_NOTIFICATIONS] = {
 	[DELETE]	= { 0, DROPPED },
 	[DELETE_OTHER]	= { 0, DROPPED },
 	[DELETE_EXPIRE]	= { 0, KEPT },
+	[DELETE_OTHER_EXPIRE] = { 0, KEPT },
 };
 
 static const struct table_want want_positive[TABLE_NOTIFICATIONS] = {
@@ -83,6 +86,7 @@ static const struct table_want want_positive[TABLE_NOTIFICATIONS] = {
 	[DELETE]	= { 0, DELETED },
 	[DELETE_OTHER]	= { -ENOENT, DROPPED },
 	[DELETE_EXPIRE]	= { 0, DELETED },
+	[DELETE_OTHER_EXPIRE] = { -ENOENT, KEPT },
 };
 
 /* A directory that cannot be emptied: its name is stale, but it lives on. */
@@ -92,6 +96,7 @@ static const struct table_want want_busy[TABLE_NOTIFICATIONS] = {
 	[DELETE]	= { -ENOTEMPTY, DROPPED },
 	[DELETE_OTHER]	= { -ENOENT, DROPPED },
 	[DELETE_EXPIRE]	= { -ENOTEMPTY, KEPT },
+	[DELETE_OTHER_EXPIRE] = { -ENOENT, KEPT },
 };
 
 /* Nothing that a notification could be about: nothing changes. */
@@ -101,6 +106,7 @@ static const struct table_want want_untouched[TABLE_NOTIFICATIONS] = {
 	[DELETE]	= { -ENOENT, KEPT },
 	[DELETE_OTHER]	= { -ENOENT, KEPT },
 	[DELETE_EXPIRE]	= { -ENOENT, KEPT },
+	[DELETE_OTHER_EXPIRE] = { -ENOENT, KEPT },
 };
 
 /**
@@ -114,8 +120,7 @@ static const struct table_want want_untouched[TABLE_NOTIFICATIONS] = {
  * @path: the path of the entry
  * @name: the last component of that
  * @nodeid: nodeid of the entry, 0 if it is negative
- * @inode: its inode if somebody uses it, else NULL
- * @held: somebody uses the dentry
+ * @held: its dentry if somebody uses it, else NULL
  */
 struct table_entry {
 	struct fuse_fixture *fx;
@@ -127,8 +132,7 @@ struct table_entry {
 	char path[48];
 	const char *name;
 	u64 nodeid;
-	struct inode *inode;
-	bool held;
+	struct dentry *held;
 };
 
 /*
@@ -250,14 +254,14 @@ static void table_change_parent(struct table_entry *e)
 
 static int table_notify(struct table_entry *e)
 {
-	bool expire = e->notification == EXPIRE || e->notification == DELETE_EXPIRE;
+	bool expire = e->notification == EXPIRE || e->notification >= DELETE_EXPIRE;
 	u64 child = 0;
 
 	/* A negative entry has no node; any number does for a delete. */
 	if (e->notification == DELETE || e->notification == DELETE_EXPIRE)
 		child = e->nodeid ?: 4711;
-	else if (e->notification == DELETE_OTHER)
-		child = e->nodeid + 1;
+	else if (e->notification == DELETE_OTHER || e->notification == DELETE_OTHER_EXPIRE)
+		child = e->nodeid + BIT_ULL(32);
 	return fuse_fx_notify(e->fx, e->dir_nodeid, child, e->name,
 			      expire ? FUSE_EXPIRE_ONLY : 0);
 }
@@ -270,6 +274,7 @@ static void table_judge(struct table_entry *e, const struct table_want *want)
 	struct fuse_fixture *fx = e->fx;
 	struct kunit *test = fx->test;
 	bool cached, positive;
+	struct inode *inode;
 
 	KUNIT_EXPECT_TRUE_MSG(test, fuse_fx_cached(fx, e->dir, e->name), "before %s", what);
 	KUNIT_EXPECT_EQ_MSG(test, table_notify(e), want[e->notification].answer, "%s", what);
@@ -283,12 +288,13 @@ static void table_judge(struct table_entry *e, const struct table_want *want)
 	if (fate != DELETED)
 		KUNIT_EXPECT_EQ_MSG(test, cached, fate == KEPT, "after %s", what);
 
-	if (!e->inode)
+	inode = e->held ? d_inode(e->held) : NULL;
+	if (!inode)
 		return;
-	KUNIT_EXPECT_EQ_MSG(test, e->inode->i_nlink == 0, fate == DELETED, "after %s", what);
-	if (S_ISDIR(e->inode->i_mode))
-		KUNIT_EXPECT_EQ_MSG(test, !!IS_DEADDIR(e->inode), fate == DELETED,
-				    "after %s", what);
+	KUNIT_EXPECT_EQ_MSG(test, inode->i_nlink == 0, fate == DELETED, "after %s", what);
+	KUNIT_EXPECT_EQ_MSG(test, !!IS_DEADDIR(inode), fate == DELETED && S_ISDIR(inode->i_mode),
+			    "after %s", what);
+	KUNIT_EXPECT_EQ_MSG(test, !!cant_mount(e->held), fate == DELETED, "after %s", what);
 }
 
 static void table_end(struct table_entry *e, const struct table_want *want)
@@ -306,8 +312,7 @@ static void table_add(struct table_entry *e, umode_t mode)
 
 static void table_hold(struct table_entry *e)
 {
-	e->inode = d_inode(fuse_fx_hold(e->fx, e->path));
-	e->held = true;
+	e->held = fuse_fx_hold(e->fx, e->path);
 }
 
 static void negative(struct kunit *test)
@@ -323,8 +328,8 @@ static void negative_held(struct kunit *test)
 	struct table_entry *e = table_begin(test);
 
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
-	KUNIT_ASSERT_NOT_NULL(test, fuse_fx_hold_cached(e->fx, e->dir, e->name));
-	e->held = true;
+	e->held = fuse_fx_hold_cached(e->fx, e->dir, e->name);
+	KUNIT_ASSERT_NOT_NULL(test, e->held);
 	table_end(e, want_negative);
 }
 
@@ -334,8 +339,8 @@ static void negative_expired(struct kunit *test)
 	struct table_entry *e = table_begin(test);
 
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
-	KUNIT_ASSERT_NOT_NULL(test, fuse_fx_hold_cached(e->fx, e->dir, e->name));
-	e->held = true;
+	e->held = fuse_fx_hold_cached(e->fx, e->dir, e->name);
+	KUNIT_ASSERT_NOT_NULL(test, e->held);
 	KUNIT_EXPECT_EQ(test, fuse_fx_expire(e->fx, e->dir_nodeid, e->name), 0);
 	table_end(e, want_negative);
 }
@@ -378,8 +383,7 @@ static void file_open(struct kunit *test)
 	table_add(e, S_IFREG | 0644);
 	file = fuse_fx_open(e->fx, e->path, O_RDONLY);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
-	e->inode = file_inode(file);
-	e->held = true;
+	e->held = file->f_path.dentry;
 	table_end(e, want_positive);
 	KUNIT_EXPECT_EQ(test, vfs_getattr(&file->f_path, &stat, STATX_BASIC_STATS,
 					  AT_STATX_FORCE_SYNC), 0);
@@ -456,7 +460,7 @@ static void generation(struct kunit *test)
 	fuse_fake_remove(e->fx->server, e->path);
 	fuse_fake_reuse(e->fx->server, e->nodeid, table_path(e, other, "other"));
 	next = fuse_fx_hold(e->fx, other);
-	KUNIT_EXPECT_PTR_NE(test, d_inode(next), e->inode);
+	KUNIT_EXPECT_PTR_NE(test, d_inode(next), d_inode(e->held));
 	/* A delete says no generation: it is about the name's own node, not the next. */
 	table_end(e, want_positive);
 	KUNIT_EXPECT_EQ(test, d_inode(next)->i_nlink, 1);
@@ -586,6 +590,7 @@ static void mount_point_row(struct table_entry *e)
 		[DELETE]	= { 0, DELETED },
 		[DELETE_OTHER]	= { -ENOENT, DROPPED },
 		[DELETE_EXPIRE]	= { -EBUSY, KEPT },
+		[DELETE_OTHER_EXPIRE] = { -ENOENT, KEPT },
 	};
 	struct kunit *test = e->fx->test;
 	struct kunit_thread *thread;
@@ -618,6 +623,7 @@ static void mount_below_row(struct table_entry *e)
 		[DELETE]	= { 0, DELETED },
 		[DELETE_OTHER]	= { -ENOENT, DROPPED },
 		[DELETE_EXPIRE]	= { -ENOTEMPTY, KEPT },
+		[DELETE_OTHER_EXPIRE] = { -ENOENT, KEPT },
 	};
 	struct kunit *test = e->fx->test;
 	struct kunit_thread *thread;
@@ -671,8 +677,8 @@ static void parent_removed_negative(struct kunit *test)
 	struct table_entry *e = table_begin_in_dir(test);
 
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
-	KUNIT_ASSERT_NOT_NULL(test, fuse_fx_hold_cached(e->fx, e->dir, e->name));
-	e->held = true;
+	e->held = fuse_fx_hold_cached(e->fx, e->dir, e->name);
+	KUNIT_ASSERT_NOT_NULL(test, e->held);
 	table_remove_parent(test, e);
 }
 
@@ -818,6 +824,39 @@ static void hash_collision(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, two));
 }
 
+/* The entry gets the other name while the notification waits for the lock. */
+static void hash_collision_race(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op inval = { .parent = FUSE_ROOT_ID }, rename = {};
+	struct dentry *root = fx->mnt->mnt_root;
+	char (*names)[9] = kunit_kzalloc(test, 2 * sizeof(*names), GFP_KERNEL);
+	struct kunit_thread *thread, *other;
+	struct fuse_fx_gate *gate;
+	int err;
+
+	KUNIT_ASSERT_NOT_NULL(test, names);
+	table_collide(fx, names[0], names[1]);
+	fuse_fake_add(fx->server, names[0], S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, names[0]), 0);
+	inval.path[0] = names[0];
+	rename.path[0] = names[0];
+	rename.path[1] = names[1];
+
+	gate = fuse_fx_gate(fx, root, false);
+	other = fuse_fx_run(fx, fuse_fx_do_rename, &rename);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(other, &d_inode(root)->i_rwsem));
+	thread = fuse_fx_run(fx, fuse_fx_do_notify, &inval);
+	kunit_thread_sleeps_on_rwsem(thread, &d_inode(root)->i_rwsem);
+	fuse_fx_gate_open(gate);
+
+	KUNIT_ASSERT_TRUE(test, kunit_thread_join(thread, &err));
+	KUNIT_EXPECT_EQ(test, err, -ENOENT);
+	KUNIT_ASSERT_TRUE(test, kunit_thread_join(other, &err));
+	KUNIT_EXPECT_EQ(test, err, 0);
+	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, root, names[1]));
+}
+
 static struct kunit_case fuse_inval_table_cases[] = {
 	TABLE_CASE(negative, table_all),
 	TABLE_CASE(negative_held, table_all),
@@ -846,6 +885,7 @@ static struct kunit_case fuse_inval_table_cases[] = {
 	TABLE_CASE(parent_without_alias, table_notified),
 	KUNIT_CASE_PARAM(name_length, table_length_gen_params),
 	KUNIT_CASE(hash_collision),
+	KUNIT_CASE(hash_collision_race),
 	{}
 };
 

@@ -3,7 +3,7 @@
  * What a notification may answer while others change the directory
  */
 
-#include <linux/bits.h>
+#include <linux/bitops.h>
 #include <linux/errno.h>
 #include <linux/limits.h>
 #include <linux/minmax.h>
@@ -61,7 +61,7 @@ static bool race_remove(struct race_name *name, bool dir)
 	return true;
 }
 
-bool race_step(struct race_world *world, enum race_op op)
+static bool race_change(struct race_world *world, enum race_op op)
 {
 	struct race_name *name = &world->names[RACE_NAME];
 	struct race_name *sibling = &world->names[RACE_SIBLING];
@@ -139,6 +139,27 @@ bool race_step(struct race_world *world, enum race_op op)
 	}
 }
 
+static u64 race_nodes(const struct race_world *world)
+{
+	unsigned int i;
+	u64 nodes = 0;
+
+	for (i = 0; i < RACE_SLOTS; i++)
+		nodes |= BIT_ULL(world->names[i].node);
+	return nodes;
+}
+
+bool race_step(struct race_world *world, enum race_op op)
+{
+	u64 nodes = race_nodes(world);
+
+	if (!race_change(world, op))
+		return false;
+	world->unsure |= world->killed | (nodes & ~race_nodes(world));
+	world->killed = 0;
+	return true;
+}
+
 int race_notify(struct race_world *world, const struct race_call *call, bool gone)
 {
 	struct race_name *name = &world->names[call->slot];
@@ -162,7 +183,10 @@ int race_notify(struct race_world *world, const struct race_call *call, bool gon
 	/* A delete is true of one node only, and a directory in use stays. */
 	if (was.node != call->child)
 		return -ENOENT;
-	return was.busy ? -ENOTEMPTY : 0;
+	if (was.busy)
+		return -ENOTEMPTY;
+	world->killed |= BIT_ULL(was.node);
+	return 0;
 }
 
 bool race_differs(const struct race_world *want, const struct race_world *got,
@@ -178,6 +202,13 @@ bool race_differs(const struct race_world *want, const struct race_world *got,
 	return !w->cached || w->node != g->node;
 }
 
+u64 race_links_differ(const struct race_history *history, const struct race_world *want)
+{
+	u64 known = BIT_ULL(history->start.last_nodeid + 1) - 1;
+
+	return (want->killed ^ history->end.killed) & known & ~(want->unsure & ~want->killed);
+}
+
 struct race_search {
 	const struct race_history *history;
 	struct race_world *closest;
@@ -191,9 +222,10 @@ static void race_go_on(struct race_search *search, struct race_world world,
 	const struct race_history *history = search->history;
 	struct race_world next;
 	unsigned int i, gone;
-	int differences = 0;
+	int differences;
 
 	if (step == history->nr_steps && !calls) {
+		differences = hweight64(race_links_differ(history, &world));
 		for (i = 0; i < RACE_SLOTS; i++)
 			differences += race_differs(&world, &history->end, i);
 		if (differences < search->differences) {

@@ -23,7 +23,7 @@ enum race_slot {
 	RACE_SIBLING,		/* dir/side */
 	RACE_NEW,		/* dir/next */
 	RACE_ELSEWHERE,		/* out/else */
-	RACE_MOVED,		/* out/away */
+	RACE_MOVED,		/* out/name */
 	RACE_SLOTS
 };
 
@@ -48,12 +48,17 @@ struct race_name {
  * struct race_world - Everything there is
  * @names: the names
  * @last_nodeid: the next new node gets the number after this
+ * @killed: nodes, as bits, that a delete has taken all links from
+ * @unsure: nodes that may have links or not: they have lost their last name, or
+ *	the server was asked about them after they were killed
  * @dead: the directory of the name has been removed
  * @moved: the directory is in the other one now
  */
 struct race_world {
 	struct race_name names[RACE_SLOTS];
 	u64 last_nodeid;
+	u64 killed;
+	u64 unsure;
 	bool dead;
 	bool moved;
 };
@@ -123,7 +128,8 @@ struct race_call {
  * @nr_steps: how many steps
  * @calls: the notifications; the one under test comes first
  * @nr_calls: how many notifications
- * @end: the world afterwards; of a cached name, only @node and @cached count
+ * @end: the world afterwards; of a cached name, only @node and @cached count, and
+ *	of the nodes, only those that there were before can be killed
  */
 struct race_history {
 	struct race_world start;
@@ -159,8 +165,8 @@ int race_notify(struct race_world *world, const struct race_call *call, bool gon
  * @closest: The end that comes closest to the one that was found, of all that
  *	explain the answers; undefined if none does.
  *
- * Return: how many names differ between that end and the one that was found, so 0
- * if everything is explained; a negative number if the answers are not.
+ * Return: how many names and nodes differ between that end and the one that was
+ * found, so 0 if everything is explained; a negative number if the answers are not.
  */
 int race_explain(const struct race_history *history, struct race_world *closest);
 
@@ -174,5 +180,15 @@ int race_explain(const struct race_history *history, struct race_world *closest)
  */
 bool race_differs(const struct race_world *want, const struct race_world *got,
 		  enum race_slot slot);
+
+/**
+ * race_links_differ() - Are there nodes with links that should have none, or the
+ * other way round?
+ * @history: What happened.
+ * @want: The world as it should be.
+ *
+ * Return: those nodes, as bits.
+ */
+u64 race_links_differ(const struct race_history *history, const struct race_world *want);
 
 #endif /* _FS_FUSE_TESTS_RACE_MODEL_H */

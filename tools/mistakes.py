@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The mechanical mistakes that one can make in a C function, for tools/mutate.
+
+Debian has no mutator that fits: mull runs what clang has made for the host, and a rule of coccinelle
+changes all places at once and knows no "every statement". In kernel style a tokenizer is enough."""
+
+from __future__ import annotations
+
+import re
+from typing import Iterator, NamedTuple
+
+from kernel import Stop
+
+# What is easily taken for another of its kind: each is put in the place of each.
+ALIKE = (
+    ("==", "!="), ("&&", "||"), ("&", "|"), ("0", "1"), ("continue", "break"),
+    ("start_creating_dentry", "start_removing_dentry"), ("try_lookup_noperm", "lookup_noperm_unlocked"),
+    ("d_is_negative", "d_really_is_negative", "d_unhashed"), ("d_really_is_positive", "d_is_positive", "d_unhashed"),
+    ("d_is_dir", "d_is_reg", "d_can_lookup"), ("d_mountpoint", "d_unhashed", "cant_mount"),
+    ("simple_empty", "d_unhashed"), ("IS_ERR", "IS_ERR_OR_NULL", "!"), ("IS_DEADDIR", "IS_IMMUTABLE"),
+    ("S_ISDIR", "S_ISREG"), ("S_DEAD", "S_IMMUTABLE"), ("d_find_alias", "d_find_any_alias"),
+    ("dput", "end_dirop"), ("d_invalidate", "d_drop", "d_delete", "shrink_dcache_parent"),
+    ("clear_nlink", "drop_nlink"), ("inode_lock", "inode_lock_shared"), ("inode_unlock", "inode_unlock_shared"),
+    ("fuse_dir_changed", "fuse_invalidate_attr"), ("return NULL", "return ERR_PTR(-ENOENT)"))
+DOUBLED = re.compile(r"[di]put|end_|\w*unlock")
+JUMPS = ("return", "goto", "break", "continue")
+
+
+class Part(NamedTuple):
+    """A statement: what it is, where, and the condition and statements in it."""
+    kind: str  # its first word, "{", "label:", "declaration" or "simple"
+    start: int
+    end: int
+    condition: tuple[int, int] = (0, 0)
+    parts: tuple[Part, ...] = ()
+
+    def everything(self) -> list[Part]:
+        return [self] + [below for part in self.parts for below in part.everything()]
+
+
+class Parser:
+    """Finds the statements of a function."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.words = [word for word in re.finditer(r"/\*.*?\*/|\w+|\S", text, re.S) if not word[0].startswith("/*")]
+        self.at = next(i for i, word in enumerate(self.words) if word[0] == "{")
+        self.body = self.statement()
+
+    def skip(self, end: str) -> int:
+        """Goes on behind the next word that is end, outside of parentheses; returns where that is."""
+        depth = 0
+        while depth or self.words[self.at][0] != end:
+            depth += {"(": 1, ")": -1}.get(self.words[self.at][0], 0)
+            self.at += 1
+        self.at += 1
+        return self.words[self.at - 1].start()
+
+    def statement(self) -> Part:
+        word, start, parts = self.words[self.at][0], self.words[self.at].start(), []
+        if word == "{":
+            self.at += 1
+            while self.words[self.at][0] != "}":
+                parts.append(self.statement())
+            return Part(word, start, self.skip("}") + 1, parts=tuple(parts))
+        if word in ("if", "while"):
+            self.at += 2
+            condition = self.words[self.at].start(), self.skip(")")
+            parts.append(self.statement())
+            if self.words[self.at][0] == "else":
+                self.at += 1
+                parts.append(self.statement())
+            return Part(word, start, parts[-1].end, condition, tuple(parts))
+        if word in ("for", "do", "switch"):
+            raise Stop(f"the fix has a '{word}': teach Parser.statement() in tools/mistakes.py what that is")
+        if self.words[self.at + 1][0] == ":":
+            return Part("label:", start, self.skip(":") + 1)
+        end = self.skip(";") + 1
+        if word not in JUMPS:
+            word = "declaration" if re.match(r"\w+[\s*]+\w", self.text[start:end]) else "simple"
+        return Part(word, start, end)
+
+
+def statements(text: str) -> Iterator[tuple[int, int, str, str]]:
+    """Mistakes with statements and conditions: which characters are replaced, by what, and a name if need be."""
+    body = Parser(text).body
+    parts = body.everything()
+    returns = [text[part.start:part.end] for part in parts if part.kind == "return"]
+    for part in parts:
+        kind, start, end, condition, below = part
+        words = text[start:end]
+        if kind in (*JUMPS, "simple") and part != body.parts[-1]:
+            yield start, end, ";", ""
+        if kind in JUMPS:
+            yield from ((start, end, new, "") for new in returns if new != words)
+        if kind == "simple" and DOUBLED.match(words):
+            yield start, end, words + " " + words, ""
+        for one, two in zip(below, below[1:]) if kind == "{" else ():
+            if {one.kind, two.kind} <= {"simple", "if", "while"}:
+                first, between, second = text[one.start:one.end], text[one.end:two.start], text[two.start:two.end]
+                yield one.start, two.end, second + between + first, " <-> ".join(
+                    swapped.split("\n")[0] for swapped in (first, second))
+        if kind == "if" and len(below) == 2:  # no else
+            yield below[0].end, below[1].start, " ", ""
+        if kind in ("if", "while"):
+            start, end = condition
+            yield from ((start, end, new, "") for new in (f"!({text[start:end]})", "1", "0"))
+            operands = re.split(" && | [|]{2} ", text[start:end])
+            for operand in operands if len(operands) > 1 else ():
+                at = text.index(operand, start)
+                yield start, end, operand, ""
+                yield at, at + len(operand), f"!({operand})", ""
+
+
+def words(text: str) -> Iterator[tuple[int, int, str, str]]:
+    """Mistakes that take one word for another."""
+    parts = Parser(text).body.everything()
+    spans = [part.condition for part in parts] + [
+        (part.start, part.end) for part in parts if part.kind in (*JUMPS, "simple")]
+    alike = [("|=", "="), *((old, new) for group in ALIKE for old in group for new in group)]
+    labels = [text[part.start:part.end - 1] for part in parts if part.kind == "label:"]
+    alike += [(f"goto {old}", f"goto {new}") for old in labels for new in labels]
+    # A variable for another one of its type, and an inode for another one.
+    names: dict[str, list[str]] = {}
+    for kind, some in re.findall(r"\b(?!return|goto)(\w+) (\*?\w+(?:, \*\w+)*)(?=[,;)]| =)", text):
+        names.setdefault(kind, []).extend(re.findall(r"\w+", some))
+    names.setdefault("inode", []).extend(f"d_inode({entry})" for entry in names.get("dentry", ()))
+    alike += [(old, new) for some in names.values() for old in some for new in some]
+    for old, new in alike:
+        before, behind = (r"(?<![\w>.])", r"(?!\w)") if old[0].isalnum() else ("(?<= )", "(?= )")
+        for span in spans if old != new else ():
+            for match in re.compile(before + re.escape(old) + behind).finditer(text, *span):
+                if not (text.startswith(" = ", match.end()) and "(" in new):
+                    yield match.start(), match.end(), new, ""
+    for match in re.finditer(r"-E[A-Z]+\b", text):
+        yield from ((match.start(), match.end(), new, "") for new in ("0", "-EINVAL"))
+
+
+def line(text: str, start: int, end: int) -> str:
+    """The lines that characters are in, as one."""
+    return " ".join(text[text.rfind("\n", 0, start) + 1:text.find("\n", end)].split())
+
+
+def mistakes(text: str) -> Iterator[tuple[str, str]]:
+    """Every mistake in a function: a name for it that does not depend on where it is, and the function with it."""
+    seen, names = {"".join(text.split())}, dict[str, int]()
+    for start, end, new, name in (*statements(text), *words(text)):
+        mutated = text[:start] + new + text[end:]
+        if (key := "".join(mutated.split())) not in seen:
+            seen.add(key)
+            name = name or f"{line(text, start, end)} -> {line(mutated, start, start + len(new))}"
+            names[name] = names.get(name, 0) + 1
+            yield name + (f" ({names[name]})" if names[name] > 1 else ""), mutated
