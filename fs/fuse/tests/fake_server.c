@@ -152,6 +152,8 @@ static int fuse_fake_make(struct fuse_fake_server *server, struct fuse_fake_node
 	struct fuse_fake_node *node;
 	int err;
 
+	if (!S_ISDIR(dir->mode))
+		return -ENOTDIR;
 	if (!dir->nlink)
 		return -ENOENT;
 	if (fuse_fake_name(dir, name))
@@ -724,23 +726,23 @@ static struct fuse_fake_node *fuse_fake_dir(struct fuse_fake_server *server,
 	return dir;
 }
 
-static int fuse_fake_change(struct fuse_fake_server *server, enum fuse_fake_change change,
-			    const char *path, umode_t mode, u64 *nodeid)
+/* @nodeid is set to that of what is removed or added. Called with server->tree held. */
+static int fuse_fake_change_name(struct fuse_fake_server *server, enum fuse_fake_change change,
+				 struct fuse_fake_node *dir, const char *name, umode_t mode,
+				 u64 *nodeid)
 {
-	struct fuse_fake_node *dir, *node;
-	struct fuse_fake_name *n;
-	const char *name;
+	struct fuse_fake_name *n = dir ? fuse_fake_name(dir, name) : NULL;
+	struct fuse_fake_node *node;
 	int err;
 
-	guard(mutex)(&server->tree);
-	dir = fuse_fake_dir(server, path, &name);
-	n = dir ? fuse_fake_name(dir, name) : NULL;
 	if (!dir || (!n && change != FUSE_FAKE_ADD))
 		return -ENOENT;
 	if (change & (FUSE_FAKE_EMPTY | FUSE_FAKE_REMOVE))
 		fuse_fake_clear_dir(n->node);
-	if (change & FUSE_FAKE_REMOVE)
+	if (change & FUSE_FAKE_REMOVE) {
+		*nodeid = n->node->nodeid;
 		fuse_fake_del_name(n);
+	}
 	if (change & FUSE_FAKE_ADD) {
 		err = fuse_fake_make(server, dir, name, mode, &node);
 		if (err)
@@ -748,6 +750,17 @@ static int fuse_fake_change(struct fuse_fake_server *server, enum fuse_fake_chan
 		*nodeid = node->nodeid;
 	}
 	return 0;
+}
+
+static int fuse_fake_change(struct fuse_fake_server *server, enum fuse_fake_change change,
+			    const char *path, umode_t mode, u64 *nodeid)
+{
+	struct fuse_fake_node *dir;
+	const char *name;
+
+	guard(mutex)(&server->tree);
+	dir = fuse_fake_dir(server, path, &name);
+	return fuse_fake_change_name(server, change, dir, name, mode, nodeid);
 }
 
 /*
@@ -858,9 +871,13 @@ static void fuse_fake_send_req(struct fuse_iqueue *fiq, struct fuse_req *req)
 	spin_lock(&server->lock);
 	if (opcode < FUSE_FAKE_OPCODES)
 		server->requests[opcode]++;
-	list_for_each_entry(quiet, &server->quiet, list)
-		if (quiet->task == current && !quiet->requests++)
+	list_for_each_entry(quiet, &server->quiet, list) {
+		if (quiet->task != current)
+			continue;
+		if (!quiet->requests++)
 			quiet->opcode = opcode;
+		quiet->lookups += opcode == FUSE_LOOKUP;
+	}
 	list_add_tail(&req->list, &server->queue);
 	spin_unlock(&server->lock);
 	schedule_work(&server->work);
@@ -1062,8 +1079,10 @@ void fuse_fake_link(struct fuse_fake_server *server, const char *old, const char
 
 void fuse_fake_remove(struct fuse_fake_server *server, const char *path)
 {
+	u64 nodeid;
+
 	KUNIT_ASSERT_EQ_MSG(server->test, 0,
-			    fuse_fake_change(server, FUSE_FAKE_REMOVE, path, 0, NULL),
+			    fuse_fake_change(server, FUSE_FAKE_REMOVE, path, 0, &nodeid),
 			    "the server cannot remove %s", path);
 }
 
@@ -1113,6 +1132,45 @@ void fuse_fake_rename(struct fuse_fake_server *server, const char *old, const ch
 			err = fuse_fake_move(olddir, oldname, newdir, newname, 0);
 	}
 	KUNIT_ASSERT_EQ_MSG(server->test, err, 0, "the server cannot rename %s to %s", old, new);
+}
+
+u64 fuse_fake_find(struct fuse_fake_server *server, u64 parent, const char *name)
+{
+	struct fuse_fake_node *dir;
+	struct fuse_fake_name *n;
+
+	guard(mutex)(&server->tree);
+	dir = fuse_fake_node(server, parent);
+	n = dir ? fuse_fake_name(dir, name) : NULL;
+	return n ? n->node->nodeid : 0;
+}
+
+int fuse_fake_add_to(struct fuse_fake_server *server, u64 parent, const char *name,
+		     umode_t mode, u64 *nodeid)
+{
+	guard(mutex)(&server->tree);
+	return fuse_fake_change_name(server, FUSE_FAKE_ADD, fuse_fake_node(server, parent),
+				     name, mode, nodeid);
+}
+
+int fuse_fake_remove_from(struct fuse_fake_server *server, u64 parent, const char *name,
+			  u64 *nodeid)
+{
+	guard(mutex)(&server->tree);
+	return fuse_fake_change_name(server, FUSE_FAKE_REMOVE, fuse_fake_node(server, parent),
+				     name, 0, nodeid);
+}
+
+u64 fuse_fake_next_dir(struct fuse_fake_server *server, u64 nodeid)
+{
+	struct fuse_fake_node *node;
+
+	guard(mutex)(&server->tree);
+	/* A new node goes to the end of the list, with the highest nodeid so far. */
+	list_for_each_entry(node, &server->nodes, list)
+		if (node->nodeid > nodeid && node->nlink && S_ISDIR(node->mode))
+			return node->nodeid;
+	return 0;
 }
 
 static void fuse_fake_server_stop(void *arg)

@@ -123,12 +123,14 @@ struct fuse_fake_hold {
  * @list: entry in the server's list
  * @task: the task that runs the code
  * @requests: how many requests it has sent all the same
+ * @lookups: how many of them were LOOKUPs
  * @opcode: the opcode of the first of them
  */
 struct fuse_fake_quiet {
 	struct list_head list;
 	struct task_struct *task;
 	unsigned int requests;
+	unsigned int lookups;
 	u32 opcode;
 };
 
@@ -225,6 +227,53 @@ void fuse_fake_remove(struct fuse_fake_server *server, const char *path);
  * @new: The new name; what it led to before is removed.
  */
 void fuse_fake_rename(struct fuse_fake_server *server, const char *old, const char *new);
+
+/**
+ * fuse_fake_find() - What a name leads to
+ * @server: The server.
+ * @parent: Nodeid of the directory, which need not be one and may be long gone.
+ * @name: The name.
+ *
+ * This and the following functions are for threads, where an assertion would not
+ * end the test, and for directories that are moved about: a nodeid stays.
+ *
+ * Return: the nodeid, or 0 if there is no such name.
+ */
+u64 fuse_fake_find(struct fuse_fake_server *server, u64 parent, const char *name);
+
+/**
+ * fuse_fake_add_to() - Make a name behind the kernel's back
+ * @server: The server.
+ * @parent: Nodeid of the directory.
+ * @name: The new name.
+ * @mode: Type and permissions of the new node.
+ * @nodeid: Where to put the nodeid of the new node.
+ *
+ * Return: 0 or a negative error.
+ */
+int fuse_fake_add_to(struct fuse_fake_server *server, u64 parent, const char *name,
+		     umode_t mode, u64 *nodeid);
+
+/**
+ * fuse_fake_remove_from() - Take a name away behind the kernel's back
+ * @server: The server.
+ * @parent: Nodeid of the directory.
+ * @name: The name, which may be that of a directory with something in it.
+ * @nodeid: Where to put the nodeid of what had the name.
+ *
+ * Return: 0 or a negative error.
+ */
+int fuse_fake_remove_from(struct fuse_fake_server *server, u64 parent, const char *name,
+			  u64 *nodeid);
+
+/**
+ * fuse_fake_next_dir() - Walk through all directories
+ * @server: The server.
+ * @nodeid: Nodeid of the previous directory, 0 at first.
+ *
+ * Return: the nodeid of the next directory that has a name, or 0 at the end.
+ */
+u64 fuse_fake_next_dir(struct fuse_fake_server *server, u64 nodeid);
 
 /**
  * fuse_fake_submount() - Make a directory the root of another file system

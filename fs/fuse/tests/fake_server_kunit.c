@@ -296,6 +296,46 @@ static void mistakes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "new"), 0);
 }
 
+/* What a thread uses: no assertions, and nodeids instead of paths. */
+static void nodeids(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fake_server *server = fx->server;
+	u64 dir, file, nodeid;
+	struct dentry *dentry;
+
+	KUNIT_EXPECT_EQ(test, fuse_fake_find(server, FUSE_ROOT_ID, "dir"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fake_add_to(server, FUSE_ROOT_ID, "dir", S_IFDIR | 0755, &dir),
+			0);
+	KUNIT_EXPECT_EQ(test, fuse_fake_add_to(server, dir, "file", S_IFREG | 0644, &file), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fake_add_to(server, dir, "file", S_IFREG | 0644, &nodeid),
+			-EEXIST);
+	KUNIT_EXPECT_EQ(test, fuse_fake_add_to(server, file, "new", S_IFREG | 0644, &nodeid),
+			-ENOTDIR);
+	KUNIT_EXPECT_EQ(test, fuse_fake_find(server, FUSE_ROOT_ID, "dir"), dir);
+	KUNIT_EXPECT_EQ(test, fuse_fake_find(server, dir, "file"), file);
+	KUNIT_EXPECT_EQ(test, fuse_fake_next_dir(server, 0), FUSE_ROOT_ID);
+	KUNIT_EXPECT_EQ(test, fuse_fake_next_dir(server, FUSE_ROOT_ID), dir);
+	KUNIT_EXPECT_EQ(test, fuse_fake_next_dir(server, dir), 0);
+
+	/* The kernel finds a directory wherever it is, but not one it has never seen. */
+	KUNIT_EXPECT_EQ(test, PTR_ERR(fuse_fx_lookup_at(fx, dir, "file")), -ESTALE);
+	fuse_fx_hold(fx, "dir");
+	KUNIT_EXPECT_EQ(test, fuse_fx_rename(fx, "dir", "moved", 0), 0);
+	dentry = fuse_fx_lookup_at(fx, dir, "file");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(dentry));
+	KUNIT_EXPECT_STREQ(test, dentry->d_name.name, "file");
+	dput(dentry);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(fuse_fx_lookup_at(fx, dir, "absent")), -ENOENT);
+
+	KUNIT_EXPECT_EQ(test, fuse_fake_remove_from(server, FUSE_ROOT_ID, "moved", &nodeid), 0);
+	KUNIT_EXPECT_EQ(test, nodeid, dir);
+	KUNIT_EXPECT_EQ(test, fuse_fake_remove_from(server, FUSE_ROOT_ID, "moved", &nodeid),
+			-ENOENT);
+	KUNIT_EXPECT_EQ(test, fuse_fake_find(server, dir, "file"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fake_next_dir(server, FUSE_ROOT_ID), 0);
+}
+
 /* The server knows what the kernel holds, and is told when it goes. */
 static void forgets(struct kunit *test)
 {
@@ -325,6 +365,7 @@ static struct kunit_case fuse_fake_server_cases[] = {
 	KUNIT_CASE(gates),
 	KUNIT_CASE(unknown_opcode),
 	KUNIT_CASE(mistakes),
+	KUNIT_CASE(nodeids),
 	KUNIT_CASE(forgets),
 	{}
 };

@@ -9,6 +9,7 @@
 #include <linux/fs.h>
 #include <linux/fs_context.h>
 #include <linux/highmem.h>
+#include <linux/moduleparam.h>
 #include <linux/mount.h>
 #include <linux/namei.h>
 #include <linux/path.h>
@@ -28,6 +29,11 @@
 #include "../fuse_dev_i.h"
 #include "export.h"
 #include "fixture.h"
+
+/* The same numbers every time, unless one asks for others: a verdict should last. */
+static unsigned int fuse_fx_seed_arg = 1;
+module_param_named(seed, fuse_fx_seed_arg, uint, 0444);
+MODULE_PARM_DESC(seed, "What the random numbers of a test start from");
 
 /**
  * struct fuse_fx_call - A notification that was made
@@ -71,7 +77,7 @@ static __printf(2, 3) void fuse_fx_broken(struct fuse_fixture *fx, const char *f
 	char text[160];
 	va_list args;
 
-	if (fx->broken++ > 1)
+	if (atomic_inc_return(&fx->broken) > 2)
 		return;
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
@@ -208,9 +214,41 @@ static int fuse_fx_parent(struct fuse_fixture *fx, const char *name, struct path
 	parent = kmemdup_nul(name, slash - name, GFP_KERNEL);
 	if (!parent)
 		return -ENOMEM;
-	err = fuse_fx_lookup(fx, parent, 0, dir);
+	err = fuse_fx_lookup(fx, parent, LOOKUP_DIRECTORY, dir);
 	kfree(parent);
 	return err;
+}
+
+static int fuse_fx_is_node(struct inode *inode, void *nodeid)
+{
+	return get_node_id(inode) == *(u64 *)nodeid;
+}
+
+/* A dentry of what the kernel knows as @nodeid, or NULL. */
+static struct dentry *fuse_fx_find_node(struct fuse_fixture *fx, u64 nodeid)
+{
+	struct inode *inode = ilookup5(fx->mnt->mnt_sb, nodeid, fuse_fx_is_node, &nodeid);
+	struct dentry *dentry = inode ? d_find_alias(inode) : NULL;
+
+	iput(inode);
+	return dentry;
+}
+
+struct dentry *fuse_fx_lookup_at(struct fuse_fixture *fx, u64 nodeid, const char *name)
+{
+	struct dentry *dir = fuse_fx_find_node(fx, nodeid), *dentry;
+	struct path path;
+	int err;
+
+	if (!dir)
+		return ERR_PTR(-ESTALE);
+	err = vfs_path_lookup(dir, fx->mnt, name, 0, &path);
+	dput(dir);
+	if (err)
+		return ERR_PTR(err);
+	dentry = dget(path.dentry);
+	path_put(&path);
+	return dentry;
 }
 
 static int fuse_fx_stat_flags(struct fuse_fixture *fx, const char *name, unsigned int flags)
@@ -225,6 +263,12 @@ static int fuse_fx_stat_flags(struct fuse_fixture *fx, const char *name, unsigne
 	err = vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0);
 	path_put(&path);
 	return err;
+}
+
+u64 fuse_fx_seed(struct kunit *test)
+{
+	kunit_info(test, "seed %u\n", fuse_fx_seed_arg);
+	return fuse_fx_seed_arg;
 }
 
 int fuse_fx_stat(struct fuse_fixture *fx, const char *name)
@@ -934,11 +978,6 @@ static bool fuse_fx_check_ref(struct fuse_fixture *fx, struct dentry *dentry)
 	return false;
 }
 
-static int fuse_fx_is_node(struct inode *inode, void *nodeid)
-{
-	return get_node_id(inode) == *(u64 *)nodeid;
-}
-
 /*
  * Look a name up in whatever the kernel has for its directory.
  *
@@ -946,14 +985,8 @@ static int fuse_fx_is_node(struct inode *inode, void *nodeid)
  */
 static struct dentry *fuse_fx_look_again(struct fuse_fixture *fx, u64 parent, const char *name)
 {
-	struct dentry *dir, *dentry;
-	struct inode *inode;
+	struct dentry *dir = fuse_fx_find_node(fx, parent), *dentry;
 
-	inode = ilookup5(fx->mnt->mnt_sb, parent, fuse_fx_is_node, &parent);
-	if (!inode)
-		return NULL;
-	dir = d_find_alias(inode);
-	iput(inode);
 	if (!dir)
 		return NULL;
 	/* In a removed directory nothing is ever looked up again. */

@@ -21,6 +21,7 @@
 #ifndef _FS_FUSE_TESTS_FIXTURE_H
 #define _FS_FUSE_TESTS_FIXTURE_H
 
+#include <linux/atomic.h>
 #include <linux/list.h>
 #include <linux/types.h>
 
@@ -64,7 +65,7 @@ struct fuse_fixture {
 	struct list_head files;
 	struct list_head gates;
 	struct list_head threads;
-	unsigned int broken;
+	atomic_t broken;
 	const char *again;
 };
 
@@ -94,6 +95,18 @@ int fuse_fx_init_delete_stale(struct kunit *test);
 void fuse_fx_exit(struct kunit *test);
 
 /**
+ * fuse_fx_seed() - What the random numbers of a test start from
+ * @test: The test context object.
+ *
+ * It is the kernel argument fuse_kunit.seed=, which the test's log says. Threads
+ * that race do not do so in the same way each time, but each does the same things
+ * in the same order.
+ *
+ * Return: the seed.
+ */
+u64 fuse_fx_seed(struct kunit *test);
+
+/**
  * fuse_fx_stat() - stat()
  * @fx: The fixture.
  * @path: The path.
@@ -111,6 +124,20 @@ int fuse_fx_stat(struct fuse_fixture *fx, const char *path);
  * Return: 0 or a negative error.
  */
 int fuse_fx_stat_asks(struct fuse_fixture *fx, const char *path, unsigned int *asked);
+
+/**
+ * fuse_fx_lookup_at() - Look up a name in an open directory
+ * @fx: The fixture.
+ * @dir: Nodeid of the directory, which the kernel may have moved or dropped from
+ *	its cache, as long as it knows it.
+ * @name: The name.
+ *
+ * As openat() with %O_PATH. Safe in a thread.
+ *
+ * Return: the dentry, which the caller puts, or an error pointer: -ESTALE if the
+ * kernel does not know the directory any more.
+ */
+struct dentry *fuse_fx_lookup_at(struct fuse_fixture *fx, u64 dir, const char *name);
 
 /**
  * fuse_fx_hold() - Look up a path and hold the dentry until the test ends
@@ -386,6 +413,7 @@ int fuse_fx_write(struct fuse_fixture *fx, enum fuse_notify_code code,
  *	comes; nothing if @upon.change is 0
  * @parent: nodeid of the directory of a notification, whose name is @path[0]
  * @child: nodeid of the entry of a notification
+ * @data: what a call of the suite's own needs
  */
 struct fuse_fx_op {
 	struct fuse_fixture *fx;
@@ -395,6 +423,7 @@ struct fuse_fx_op {
 	struct fuse_fake_upon upon;
 	u64 parent;
 	u64 child;
+	void *data;
 };
 
 /* Calls for fuse_fx_run() */
