@@ -13,6 +13,7 @@
 #include <linux/mount.h>
 #include <linux/namei.h>
 #include <linux/path.h>
+#include <linux/prandom.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/stat.h>
@@ -31,9 +32,10 @@
 #include "fixture.h"
 
 /* The same numbers every time, unless one asks for others: a verdict should last. */
-static unsigned int fuse_fx_seed_arg = 1;
+#define FUSE_FX_SEED	1
+static unsigned int fuse_fx_seed_arg = FUSE_FX_SEED;
 module_param_named(seed, fuse_fx_seed_arg, uint, 0444);
-MODULE_PARM_DESC(seed, "What the random numbers of a test start from");
+MODULE_PARM_DESC(seed, "What random numbers and the order of parameters start from");
 
 /**
  * struct fuse_fx_call - A notification that was made
@@ -269,6 +271,20 @@ u64 fuse_fx_seed(struct kunit *test)
 {
 	kunit_info(test, "seed %u\n", fuse_fx_seed_arg);
 	return fuse_fx_seed_arg;
+}
+
+void fuse_fx_shuffle(void *params, size_t nr, size_t size)
+{
+	struct rnd_state random;
+	char *param = params;
+	size_t i, j, k;
+
+	prandom_seed_state(&random, fuse_fx_seed_arg);
+	for (i = nr; fuse_fx_seed_arg != FUSE_FX_SEED && i > 1; i--) {
+		j = prandom_u32_state(&random) % i;
+		for (k = 0; k < size; k++)
+			swap(param[(i - 1) * size + k], param[j * size + k]);
+	}
 }
 
 int fuse_fx_stat(struct fuse_fixture *fx, const char *name)

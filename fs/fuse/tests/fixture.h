@@ -107,6 +107,17 @@ void fuse_fx_exit(struct kunit *test);
 u64 fuse_fx_seed(struct kunit *test);
 
 /**
+ * fuse_fx_shuffle() - Give the parameters of a test the order of the seed
+ * @params: The array of the parameters.
+ * @nr: How many there are.
+ * @size: The size of each.
+ *
+ * None may depend on what another leaves behind. Without fuse_kunit.seed= the order
+ * stays as it is.
+ */
+void fuse_fx_shuffle(void *params, size_t nr, size_t size);
+
+/**
  * fuse_fx_stat() - stat()
  * @fx: The fixture.
  * @path: The path.

@@ -351,6 +351,7 @@ static int race_init(struct kunit *test, enum race_state state)
 		if (glob_match(race_pattern, name))
 			all[nr++] = s;
 	} while (race_next(&s));
+	fuse_fx_shuffle(all, nr, sizeof(*all));
 	kunit_register_params_array(test, all, nr, race_description);
 	return 0;
 }

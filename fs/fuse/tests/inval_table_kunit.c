@@ -157,6 +157,7 @@ static int table_register(struct kunit *test, unsigned int nr)
 		return -ENOMEM;
 	for (i = 0; i < nr; i++)
 		params[i] = i;
+	fuse_fx_shuffle(params, nr, sizeof(*params));
 	kunit_register_params_array(test, params, nr, table_description);
 	return 0;
 }
