@@ -77,9 +77,11 @@ class Boot:
     def died(self, how: str) -> str:
         return f"{self.where()} after {self.last}: {self.message or how}"
 
+    def silence(self) -> float:
+        return time.monotonic() - self.heard
+
     def ended(self) -> bool:
-        silence = time.monotonic() - self.heard
-        if self.fate is None and silence > (1 if self.message else SILENCE):
+        if self.fate is None and self.silence() > (1 if self.message else SILENCE):
             self.fate = self.died("hangs")
         return self.fate is not None
 
@@ -97,7 +99,8 @@ def boots(kernel: Kernel, arguments: dict[str, list[str]], cpu: int = 60, result
         try:
             while waiting or running:
                 progress.tick(f"{len(arguments) - len(waiting)} of {len(arguments)}")
-                while waiting and len(running) < kernel.args.jobs:
+                # One that waits leaves its CPU to another.
+                while waiting and sum(boot.silence() < 1 for boot in running) < kernel.args.jobs:
                     boot = Boot(kernel, *waiting.pop(0), uml_dir, cpu, results)
                     running.add(boot)
                     selector.register(boot.out, selectors.EVENT_READ, boot)
