@@ -72,7 +72,7 @@ static void unreferenced(struct kunit *test)
 	leak_scan(test, file, (char __user *)user);
 	leak_scan(test, file, (char __user *)user);
 
-	/* One page has the first of them with its backtrace. */
+	/* One page has the first of them; UML knows no backtraces. */
 	len = file->f_op->read(file, (char __user *)user, PAGE_SIZE - 1, &pos);
 	KUNIT_ASSERT_GE(test, len, 0);
 	KUNIT_ASSERT_EQ(test, 0, copy_from_user(text, (char __user *)user, len));

@@ -1013,7 +1013,7 @@ static struct kunit_case fuse_inval_race_cases[] = {
 	{}
 };
 
-/* A schedule has its threads take turns, which on one CPU takes a tenth of the time. */
+/* A schedule has its threads take turns, and they do so faster on one CPU. */
 static int race_test_init(struct kunit *test)
 {
 	set_cpus_allowed_ptr(current, cpumask_of(raw_smp_processor_id()));

@@ -863,6 +863,12 @@ static struct kunit_case fuse_inval_stress_cases[] = {
 	{}
 };
 
+/* KUnit keeps the log of a case there, so each suite has its own. */
+static struct kunit_case fuse_inval_stress_delete_stale_cases[] = {
+	KUNIT_CASE_SLOW(concurrent),
+	{}
+};
+
 static struct kunit_suite fuse_inval_stress_suite = {
 	.name		= "fuse_inval_stress",
 	.init		= fuse_fx_init,
@@ -874,7 +880,7 @@ static struct kunit_suite fuse_inval_stress_delete_stale_suite = {
 	.name		= "fuse_inval_stress_delete_stale",
 	.init		= fuse_fx_init_delete_stale,
 	.exit		= fuse_fx_exit,
-	.test_cases	= fuse_inval_stress_cases,
+	.test_cases	= fuse_inval_stress_delete_stale_cases,
 };
 
 kunit_test_suites(&fuse_inval_stress_suite, &fuse_inval_stress_delete_stale_suite);
