@@ -261,6 +261,42 @@ static void renamed_by_server(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "new"), 0);
 }
 
+/* Moved to another directory by the kernel, the entry is known there only. */
+static void moved(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct dentry *to_dir;
+	u64 from, to;
+
+	from = fuse_fake_add(fx->server, "from", S_IFDIR | 0755);
+	to = fuse_fake_add(fx->server, "to", S_IFDIR | 0755);
+	to_dir = fuse_fx_hold(fx, "to");
+	fuse_fake_add(fx->server, "from/file", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_rename(fx, "from/file", "to/file", 0), 0);
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, from, "file"), -ENOENT);
+	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, to_dir, "file"));
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, to, "file"), 0);
+	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, to_dir, "file"));
+}
+
+/* Each of two has the other's name now, and only the one that is told is dropped. */
+static void exchanged(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct dentry *one, *two;
+
+	fuse_fake_add(fx->server, "one", S_IFREG | 0644);
+	fuse_fake_add(fx->server, "two", S_IFREG | 0644);
+	one = fuse_fx_hold(fx, "one");
+	two = fuse_fx_hold(fx, "two");
+	KUNIT_EXPECT_EQ(test, fuse_fx_rename(fx, "one", "two", RENAME_EXCHANGE), 0);
+
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "one"), 0);
+	KUNIT_EXPECT_TRUE(test, d_unhashed(two));
+	KUNIT_EXPECT_FALSE(test, d_unhashed(one));
+}
+
 static unsigned int asks_attributes(struct fuse_fixture *fx, const char *path)
 {
 	unsigned int before = fuse_fake_requests(fx->server, FUSE_GETATTR);
@@ -697,6 +733,8 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(directory_delete_expire),
 	KUNIT_CASE(renamed),
 	KUNIT_CASE(renamed_by_server),
+	KUNIT_CASE(moved),
+	KUNIT_CASE(exchanged),
 	KUNIT_CASE(hard_link),
 	KUNIT_CASE(parent_attributes),
 	KUNIT_CASE(parent_renamed),
