@@ -68,7 +68,7 @@ struct notification {
 	fuse_ino_t dir, child;
 	const char *name;
 	int answer;
-	int asked;	/* requests that came in the meantime */
+	int asked;		/* requests that came in the meantime */
 };
 
 struct name {
@@ -458,25 +458,6 @@ static const struct fuse_lowlevel_ops fs_ops = {
 	.getxattr	= fs_getxattr,
 };
 
-FIXTURE(inval_entry)
-{
-};
-
-FIXTURE_VARIANT(inval_entry)
-{
-	bool by_handler;
-};
-
-FIXTURE_VARIANT_ADD(inval_entry, thread)
-{
-	.by_handler = false,
-};
-
-FIXTURE_VARIANT_ADD(inval_entry, handler)
-{
-	.by_handler = true,
-};
-
 /*
  * A task that waits for another one inside the kernel cannot be killed, but when the
  * connection is aborted all of them come loose.
@@ -651,31 +632,76 @@ static int do_rename(const char *old, const char *new, unsigned int flags)
 	return renameat2(fx.root, old, fx.root, new, flags) ? -errno : 0;
 }
 
+/* A system call for a thread to make. */
+struct call {
+	unsigned int opcode;
+	const char *path, *new;
+	unsigned int flags;
+	pthread_t thread;
+	int err;
+};
+
+static void *call_run(void *arg)
+{
+	struct call *call = arg;
+	int err = -1;
+
+	switch (call->opcode) {
+	case FUSE_MKDIR:
+		err = mkdirat(fx.root, call->path, 0755);
+		break;
+	case FUSE_UNLINK:
+		err = unlinkat(fx.root, call->path, 0);
+		break;
+	case FUSE_RMDIR:
+		err = unlinkat(fx.root, call->path, AT_REMOVEDIR);
+		break;
+	case FUSE_RENAME:
+	case FUSE_RENAME2:
+		err = renameat2(fx.root, call->path, fx.root, call->new, call->flags);
+		break;
+	}
+	call->err = err ? -errno : 0;
+	return NULL;
+}
+
+/* Let a thread make a system call, up to the point where the server has its request. */
+static void call_begin(struct call *call)
+{
+	struct __test_metadata *_metadata = fx.metadata;
+
+	alarm(NOTIFY_LIMIT);
+	srv.stop = call->opcode;
+	ASSERT_EQ(0, pthread_create(&call->thread, NULL, call_run, call));
+	EXPECT_TRUE(wait_for(&srv.stopped));
+}
+
+static int call_end(struct call *call)
+{
+	sem_post(&srv.go);
+	pthread_join(call->thread, NULL);
+	return call->err;
+}
+
 /* The notification must have returned by itself, and have sent no request. */
 static int judge(const struct notification *n)
 {
 	struct __test_metadata *_metadata = fx.metadata;
 
 	alarm(TEST_LIMIT);
-	if (hung()) {
+	ASSERT_FALSE(hung())
 		TH_LOG("%s of \"%s\" did not return within %d s", whats[n->what], n->name,
 		       NOTIFY_LIMIT);
-		_metadata->exit_code = KSFT_FAIL;
-		return -ETIMEDOUT;
-	}
 	EXPECT_EQ(0, n->asked)
 		TH_LOG("%s of \"%s\" sent a request", whats[n->what], n->name);
 	return n->answer;
 }
 
 /* Notify as the variant says: from here, or in the handler of a getxattr(). */
-static int notify(enum what what, fuse_ino_t dir, fuse_ino_t child,
-		  const char *name)
+static int notify(enum what what, fuse_ino_t dir, fuse_ino_t child, const char *name)
 {
 	struct notification *n = &srv.note;
 
-	if (hung())
-		return -ENOTCONN;
 	*n = (struct notification) { what, dir, child, name, -EINPROGRESS, 0 };
 	alarm(NOTIFY_LIMIT);
 	if (srv.by_handler) {
@@ -703,7 +729,7 @@ static int delete(fuse_ino_t dir, fuse_ino_t child, const char *name)
 	return notify(DELETE, dir, child, name);
 }
 
-FIXTURE_SETUP(inval_entry)
+static void setup(struct __test_metadata *_metadata, bool by_handler)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	char options[64], dev[32];
@@ -730,7 +756,7 @@ FIXTURE_SETUP(inval_entry)
 	}
 
 	fx.metadata = _metadata;
-	srv.by_handler = variant->by_handler;
+	srv.by_handler = by_handler;
 	sem_init(&srv.stopped, 0, 0);
 	sem_init(&srv.go, 0, 0);
 	sem_init(&fx.hung, 0, 0);
@@ -759,7 +785,7 @@ FIXTURE_SETUP(inval_entry)
 	EXPECT_EQ(-ENOENT, look("~none"));
 }
 
-FIXTURE_TEARDOWN(inval_entry)
+static void teardown(struct __test_metadata *_metadata)
 {
 	EXPECT_FALSE(hung());
 	if (!hung()) {
@@ -778,6 +804,35 @@ FIXTURE_TEARDOWN(inval_entry)
 	alarm(0);
 	pthread_cancel(fx.watchdog);
 	pthread_join(fx.watchdog, NULL);
+}
+
+FIXTURE(inval_entry)
+{
+};
+
+FIXTURE_VARIANT(inval_entry)
+{
+	bool by_handler;
+};
+
+FIXTURE_VARIANT_ADD(inval_entry, thread)
+{
+	.by_handler = false,
+};
+
+FIXTURE_VARIANT_ADD(inval_entry, handler)
+{
+	.by_handler = true,
+};
+
+FIXTURE_SETUP(inval_entry)
+{
+	setup(_metadata, variant->by_handler);
+}
+
+FIXTURE_TEARDOWN(inval_entry)
+{
+	teardown(_metadata);
 }
 
 /*
@@ -1229,11 +1284,6 @@ TEST_F(inval_entry, not_cached)
 	EXPECT_EQ(-ENOENT, inval(ROOT, "a/b"));
 }
 
-static void *do_mkdir(void *arg)
-{
-	return (void *)(intptr_t)mkdirat(fx.root, "dir/new", 0755);
-}
-
 /*
  * A server that notifies from inside a request must not wait for the lock which the
  * request itself holds, see libfuse issue 341. Here the request is a mkdir() in the
@@ -1241,24 +1291,17 @@ static void *do_mkdir(void *arg)
  */
 TEST_F(inval_entry, not_cached_parent_locked)
 {
-	struct notification *n = &srv.note;
-	pthread_t caller;
-	void *err;
+	fuse_ino_t dir = server_add("dir", S_IFDIR);
+	struct call mkdir = { FUSE_MKDIR, "dir/new" };
+	int err;
 
-	*n = (struct notification) { .what = INVAL, .name = "absent" };
-	n->dir = server_add("dir", S_IFDIR);
-	hold("dir");
-
-	srv.stop = FUSE_MKDIR;
-	alarm(NOTIFY_LIMIT);
-	ASSERT_EQ(0, pthread_create(&caller, NULL, do_mkdir, NULL));
-	EXPECT_TRUE(wait_for(&srv.stopped));
+	srv.note = (struct notification) { INVAL, dir, .name = "absent" };
+	call_begin(&mkdir);
 	if (!srv.by_handler)
-		server_notify(n);
-	EXPECT_EQ(-ENOENT, judge(n));
-	sem_post(&srv.go);
-	pthread_join(caller, &err);
-	EXPECT_EQ(NULL, err);
+		server_notify(&srv.note);
+	err = call_end(&mkdir);
+	EXPECT_EQ(-ENOENT, judge(&srv.note));
+	EXPECT_EQ(0, err);
 }
 
 /* Names of many lengths. */
@@ -1278,6 +1321,171 @@ TEST_F(inval_entry, name_length)
 		EXPECT_EQ(0, inval(ROOT, name));
 		EXPECT_EQ(1, asks(name));
 	}
+}
+
+/*
+ * A notification that loses a race: it has found its entry, but another task is in
+ * the middle of a system call in the same directory and has that locked.
+ */
+FIXTURE(inval_entry_race)
+{
+};
+
+FIXTURE_SETUP(inval_entry_race)
+{
+	setup(_metadata, false);
+}
+
+FIXTURE_TEARDOWN(inval_entry_race)
+{
+	teardown(_metadata);
+}
+
+static struct {
+	int tid;
+	sem_t begun, done;
+} notifier;
+
+static void *notifier_run(void *arg)
+{
+	notifier.tid = gettid();
+	sem_post(&notifier.begun);
+	server_notify(&srv.note);
+	sem_post(&notifier.done);
+	return NULL;
+}
+
+/* Does a thread wait for something that no signal ends, as a lock of the kernel? */
+static bool sleeps(int tid)
+{
+	char path[48], stat[128] = "";
+	const char *state;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	state = fgets(stat, sizeof(stat), file) ? strrchr(stat, ')') : NULL;
+	fclose(file);
+	return state && state[2] == 'D';
+}
+
+/* Notify when @call has locked the directory, and let it complete when that waits. */
+static int lose_race(struct call *call, enum what what, fuse_ino_t dir, fuse_ino_t child,
+		     const char *name)
+{
+	struct __test_metadata *_metadata = fx.metadata;
+	pthread_t thread;
+	int err;
+
+	srv.note = (struct notification) { what, dir, child, name };
+	sem_init(&notifier.begun, 0, 0);
+	sem_init(&notifier.done, 0, 0);
+	call_begin(call);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, notifier_run, NULL));
+	EXPECT_TRUE(wait_for(&notifier.begun));
+	/* If it ends without waiting, it has to be right as well. */
+	while (sem_trywait(&notifier.done) && !hung() && !sleeps(notifier.tid))
+		sched_yield();
+
+	err = call_end(call);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, err);
+	return judge(&srv.note);
+}
+
+/* The entry gets another name in the window: that one is not what was meant. */
+TEST_F(inval_entry_race, race_rename)
+{
+	struct call rename = { FUSE_RENAME, "dir/old", "dir/new" };
+	fuse_ino_t dir = server_add("dir", S_IFDIR);
+
+	server_add("dir/old", S_IFREG);
+	EXPECT_EQ(0, look("dir/old"));
+
+	EXPECT_EQ(-ENOENT, lose_race(&rename, INVAL, dir, 0, "old"));
+	EXPECT_EQ(0, asks("dir/new"));
+}
+
+/* The entry moves out of the directory in the window. */
+TEST_F(inval_entry_race, race_move_out)
+{
+	struct call rename = { FUSE_RENAME, "dir/old", "new" };
+	fuse_ino_t dir = server_add("dir", S_IFDIR);
+
+	server_add("dir/old", S_IFREG);
+	EXPECT_EQ(0, look("dir/old"));
+
+	EXPECT_EQ(-ENOENT, lose_race(&rename, INVAL, dir, 0, "old"));
+	EXPECT_EQ(0, asks("new"));
+}
+
+/*
+ * The entry is unlinked in the window. A notification before that answers 0, and one
+ * after it either, if the name is cached as absent then.
+ */
+TEST_F(inval_entry_race, race_unlink)
+{
+	struct call unlink = { FUSE_UNLINK, "dir/file" };
+	fuse_ino_t dir = server_add("dir", S_IFDIR);
+	int err;
+
+	server_add("dir/file", S_IFREG);
+	EXPECT_EQ(0, look("dir/file"));
+
+	err = lose_race(&unlink, INVAL, dir, 0, "file");
+	EXPECT_TRUE(err == 0 || err == -ENOENT);
+	EXPECT_EQ(1, asks("dir/file"));
+	EXPECT_EQ(-ENOENT, look("dir/file"));
+}
+
+/* The name comes into being in the window: it was negative and is not any more. */
+TEST_F(inval_entry_race, race_create)
+{
+	struct call mkdir = { FUSE_MKDIR, "dir/new" };
+	fuse_ino_t dir = server_add("dir", S_IFDIR);
+
+	EXPECT_EQ(-ENOENT, look("dir/new"));
+
+	EXPECT_EQ(0, lose_race(&mkdir, INVAL, dir, 0, "new"));
+	EXPECT_EQ(1, asks("dir/new"));
+	EXPECT_EQ(0, look("dir/new"));
+}
+
+/* The directory itself is removed in the window, so the call comes before that or too late. */
+TEST_F(inval_entry_race, race_rmdir)
+{
+	struct call rmdir = { FUSE_RMDIR, "dir" };
+	fuse_ino_t dir = server_add("dir", S_IFDIR);
+	int err;
+
+	EXPECT_EQ(-ENOENT, look("dir/none"));
+
+	err = lose_race(&rmdir, INVAL, dir, 0, "none");
+	EXPECT_TRUE(err == 0 || err == -ENOENT);
+}
+
+/* What has the name in the end is what a delete is about, and that dies altogether. */
+TEST_F(inval_entry_race, race_delete)
+{
+	struct call exchange = { FUSE_RENAME2, "dir/old", "dir/new", RENAME_EXCHANGE };
+	fuse_ino_t dir = server_add("dir", S_IFDIR);
+	fuse_ino_t child;
+	int old, new;
+
+	server_add("dir/old", S_IFDIR);
+	child = server_add("dir/new", S_IFDIR);
+	old = hold("dir/old");
+	new = hold("dir/new");
+
+	EXPECT_EQ(0, lose_race(&exchange, DELETE, dir, child, "old"));
+	EXPECT_TRUE(gone(new));
+	EXPECT_EQ(0, links(new));
+	EXPECT_FALSE(alive(new));
+	EXPECT_FALSE(gone(old));
+	EXPECT_NE(0, links(old));
+	EXPECT_TRUE(alive(old));
 }
 
 TEST_HARNESS_MAIN
