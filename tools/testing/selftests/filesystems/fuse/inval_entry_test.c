@@ -91,9 +91,8 @@ static struct {
 	mode_t modes[NODES];
 	fuse_ino_t last;
 	int requests[OPCODES], asked;
-
-	/* Stop in front of the next request of this kind, or notify there. */
 	unsigned int stop;
+
 	struct notification note;
 	sem_t stopped, go;
 } srv = {
@@ -176,6 +175,14 @@ static bool wait_for(sem_t *sem)
 			return false;
 	}
 	return true;
+}
+
+/* Stop in front of the next request of this kind, or notify there if that is the variant. */
+static void server_stop_at(unsigned int opcode)
+{
+	pthread_mutex_lock(&srv.lock);
+	srv.stop = opcode;
+	pthread_mutex_unlock(&srv.lock);
 }
 
 /* A request is here and has not been handled yet. */
@@ -671,7 +678,7 @@ static void call_begin(struct call *call)
 	struct __test_metadata *_metadata = fx.metadata;
 
 	alarm(NOTIFY_LIMIT);
-	srv.stop = call->opcode;
+	server_stop_at(call->opcode);
 	ASSERT_EQ(0, pthread_create(&call->thread, NULL, call_run, call));
 	EXPECT_TRUE(wait_for(&srv.stopped));
 }
@@ -705,7 +712,7 @@ static int notify(enum what what, fuse_ino_t dir, fuse_ino_t child, const char *
 	*n = (struct notification) { what, dir, child, name, -EINPROGRESS, 0 };
 	alarm(NOTIFY_LIMIT);
 	if (srv.by_handler) {
-		srv.stop = FUSE_GETXATTR;
+		server_stop_at(FUSE_GETXATTR);
 		getxattr(fx.mnt, "user.inval_entry", NULL, 0);
 		wait_for(&srv.stopped);
 	} else {
