@@ -49,6 +49,7 @@
 
 #include "kselftest_harness.h"
 
+#define MNT		"/tmp/mnt"
 #define ROOT		FUSE_ROOT_ID
 #define NODES		64
 #define OPCODES		64
@@ -105,7 +106,6 @@ static struct {
 /* The mount, and what the test uses of it. */
 static struct {
 	struct __test_metadata *metadata;
-	char mnt[32];
 	char buf[PATH_MAX];
 	pthread_t watchdog;
 	sem_t hung;
@@ -478,7 +478,7 @@ static void *watchdog(void *arg)
 	sigaddset(&alarms, SIGALRM);
 	sigwait(&alarms, &sig);
 	sem_post(&fx.hung);
-	umount2(fx.mnt, MNT_FORCE | MNT_DETACH);
+	umount2(MNT, MNT_FORCE | MNT_DETACH);
 	return NULL;
 }
 
@@ -501,7 +501,10 @@ static bool write_file(const char *path, const char *fmt, unsigned int id)
 	return !close(fd) && ok;
 }
 
-/* Enter namespaces in which we may mount; NULL or what is in the way. */
+/*
+ * Enter namespaces in which we may mount, and have a directory there that nobody else
+ * sees. Returns what is in the way, or NULL.
+ */
 static const char *new_namespaces(void)
 {
 	uid_t uid = geteuid();
@@ -515,13 +518,15 @@ static const char *new_namespaces(void)
 		return "the maps of the user namespace";
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		return "making the mounts private";
+	if (mount("none", "/tmp", "tmpfs", 0, NULL) || mkdir(MNT, 0700))
+		return "a tmpfs on /tmp";
 	return NULL;
 }
 
 /* The path of something in the file system. */
 static const char *path_of(const char *name)
 {
-	snprintf(fx.buf, sizeof(fx.buf), "%s/%s", fx.mnt, name);
+	snprintf(fx.buf, sizeof(fx.buf), MNT "/%s", name);
 	return fx.buf;
 }
 
@@ -608,7 +613,7 @@ static bool alive(int fd)
 
 static bool listed(const char *name)
 {
-	DIR *dir = opendir(fx.mnt);
+	DIR *dir = opendir(MNT);
 	struct dirent *d;
 
 	if (!dir)
@@ -623,10 +628,10 @@ static bool listed(const char *name)
 static bool mounted(const char *name)
 {
 	FILE *info = fopen("/proc/self/mountinfo", "re");
-	char want[sizeof(fx.mnt) + 64], line[PATH_MAX];
+	char want[64], line[PATH_MAX];
 	bool found = false;
 
-	snprintf(want, sizeof(want), " %s/%s ", fx.mnt, name);
+	snprintf(want, sizeof(want), " " MNT "/%s ", name);
 	while (info && !found && fgets(line, sizeof(line), info))
 		found = strstr(line, want);
 	if (info)
@@ -713,7 +718,7 @@ static int notify(enum what what, fuse_ino_t dir, fuse_ino_t child, const char *
 	alarm(NOTIFY_LIMIT);
 	if (srv.by_handler) {
 		server_stop_at(FUSE_GETXATTR);
-		getxattr(fx.mnt, "user.inval_entry", NULL, 0);
+		getxattr(MNT, "user.inval_entry", NULL, 0);
 		wait_for(&srv.stopped);
 	} else {
 		server_notify(n);
@@ -742,7 +747,7 @@ static void setup(struct __test_metadata *_metadata, bool by_handler)
 	char options[64], dev[32];
 	const char *problem;
 	sigset_t alarms;
-	int fd, err;
+	int fd;
 
 	problem = new_namespaces();
 	if (problem)
@@ -750,17 +755,10 @@ static void setup(struct __test_metadata *_metadata, bool by_handler)
 	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		SKIP(return, "/dev/fuse: %s", strerror(errno));
-	snprintf(fx.mnt, sizeof(fx.mnt), "/tmp/inval_entry_XXXXXX");
-	if (!mkdtemp(fx.mnt))
-		SKIP(return, "mkdtemp(%s): %s", fx.mnt, strerror(errno));
 	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=%u,group_id=%u",
 		 fd, geteuid(), getegid());
-	err = mount("inval_entry_test", fx.mnt, "fuse", MS_NOSUID | MS_NODEV, options);
-	if (err) {
-		err = errno;
-		rmdir(fx.mnt);
-		SKIP(return, "mount(): %s", strerror(err));
-	}
+	if (mount("inval_entry_test", MNT, "fuse", MS_NOSUID | MS_NODEV, options))
+		SKIP(return, "mount of fuse: %s", strerror(errno));
 
 	fx.metadata = _metadata;
 	srv.by_handler = by_handler;
@@ -785,7 +783,7 @@ static void setup(struct __test_metadata *_metadata, bool by_handler)
 	ASSERT_EQ(0, fuse_session_mount(srv.se, dev));
 	ASSERT_EQ(0, pthread_create(&srv.thread, NULL, server_loop, NULL));
 
-	fx.root = open(fx.mnt, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fx.root = open(MNT, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	ASSERT_LE(0, fx.root);
 	EXPECT_EQ(0, look("~file"));
 	EXPECT_EQ(0, look("~dir/file"));
@@ -803,11 +801,10 @@ static void teardown(struct __test_metadata *_metadata)
 	let_go();
 	close(fx.root);
 	if (!hung())
-		EXPECT_EQ(0, umount2(fx.mnt, 0));
-	umount2(fx.mnt, MNT_FORCE | MNT_DETACH);
+		EXPECT_EQ(0, umount2(MNT, 0));
+	umount2(MNT, MNT_FORCE | MNT_DETACH);
 	pthread_join(srv.thread, NULL);
 	fuse_session_destroy(srv.se);
-	EXPECT_EQ(0, rmdir(fx.mnt));
 	alarm(0);
 	pthread_cancel(fx.watchdog);
 	pthread_join(fx.watchdog, NULL);
