@@ -83,10 +83,10 @@
 #define INO_DIR		1UL
 #define INO_HAS_CHILD	2UL
 #define INO_BITS	3
-#define INO_CHILD	(1UL << 60)
+#define INO_CHILD	0x1000000000000000UL
 #define INO_NEVER	(~0UL)
 
-enum call {
+enum kind {
 	/* looks */
 	STAT, WALK, OPEN,
 	/* other calls of clients */
@@ -106,7 +106,7 @@ enum verdict { STRICT, EXACT, LOOSE, LATE, UNJUDGED, VIOLATION, VERDICTS };
 
 /* From here on nothing may be seen that is older than a version. */
 struct note {
-	enum call call;
+	enum kind call;
 	int answer;
 	unsigned long version;	/* what was notified */
 	unsigned long strict;	/* older than this is not even a late answer */
@@ -131,8 +131,8 @@ struct slot {
 };
 
 struct worker {
-	_Alignas(128) atomic_ulong calls;	/* odd in a call */
-	atomic_ulong groups;			/* that the call has to do with */
+	atomic_ulong calls;	/* odd in a call */
+	atomic_ulong groups;	/* that the call has to do with */
 	atomic_int call, slot;
 	atomic_bool parked, ended;
 	int id;
@@ -216,7 +216,7 @@ static unsigned long truth(const struct slot *s)
  * Calls, and those of others.
  */
 
-static void begin(struct worker *w, enum call call, const struct slot *s, unsigned long groups)
+static void begin(struct worker *w, enum kind call, const struct slot *s, unsigned long groups)
 {
 	atomic_store(&w->call, call);
 	atomic_store(&w->slot, s ? s - sh->slots : -1);
@@ -284,22 +284,26 @@ static const char *ino_text(unsigned long ino, char *buf, size_t size)
 	return buf;
 }
 
-static void __attribute__((format(printf, 2, 3))) violation(struct worker *w, const char *fmt, ...)
+static void violated(struct worker *w, const char *fmt, ...)
 {
+	const char *who = w->notifier ? "notifier" : "client";
 	char text[1024];
 	va_list args;
 
+	/* Then nothing works any more, and says nothing any more. */
+	if (atomic_load(&sh->aborted))
+		return;
 	add(&w->verdicts[VIOLATION]);
-	if (atomic_load(&sh->aborted) || atomic_fetch_add(&sh->violations, 1) >= MESSAGES)
+	if (atomic_fetch_add(&sh->violations, 1) >= MESSAGES)
 		return;
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	printf("# violation, seen by %s %d: %s\n", w->notifier ? "notifier" : "client", w->id, text);
+	printf("# violation, seen by %s %d: %s\n", who, w->id, text);
 }
 
 struct look {
-	enum call call;
+	enum kind call;
 	struct note note;	/* the last one when it began */
 	unsigned long notes, begun, ended;
 	int err;
@@ -354,7 +358,7 @@ static void tell(struct worker *w, struct slot *s, const struct look *l, unsigne
 		add(&w->verdicts[VIOLATION]);
 		return;
 	}
-	violation(w,
+	violated(w,
 		  "%s of d%d/%s from %lu to %lu us saw: %s (%s); allowed, as versions %lu to %lu: %s; "
 		  "last note: %s of version %lu (strict: %lu) answered %d, from %lu to %lu us",
 		  call_names[l->call], s->dir, s->name, l->begun, l->ended, seen, when,
@@ -418,7 +422,7 @@ static int any_path(struct worker *w, const struct slot *s, char *path, size_t s
 	return deep ? w->root : w->dirs[s->dir];
 }
 
-static void look(struct worker *w, struct slot *s, enum call call, bool judged)
+static void look(struct worker *w, struct slot *s, enum kind call, bool judged)
 {
 	struct look l = { .call = call };
 	struct stat st = {};
@@ -448,13 +452,13 @@ static void look(struct worker *w, struct slot *s, enum call call, bool judged)
 
 static void look_somehow(struct worker *w, struct slot *s, bool judged)
 {
-	static const enum call calls[] = { STAT, STAT, STAT, WALK, OPEN };
+	static const enum kind calls[] = { STAT, STAT, STAT, WALK, OPEN };
 
 	look(w, s, calls[rnd(w, 5)], judged);
 }
 
 /* Returns the errno of a call that changes one name or two. */
-static int change(struct worker *w, enum call call, struct slot *s, struct slot *to)
+static int change(struct worker *w, enum kind call, struct slot *s, struct slot *to)
 {
 	int at, at_to = -1, err, fd;
 	char path[32], path_to[32];
@@ -508,7 +512,7 @@ static void open_dirs(struct worker *w)
 	for (i = 0; i < DIRS; i++) {
 		w->dirs[i] = openat(w->root, names[i], O_PATH | O_DIRECTORY);
 		if (w->dirs[i] < 0) {
-			violation(w, "cannot open %s: %s", names[i], strerror(errno));
+			violated(w, "cannot open %s: %s", names[i], strerror(errno));
 			atomic_store(&sh->aborted, true);
 		}
 	}
@@ -554,7 +558,7 @@ static void client_move(struct worker *w)
 	if (renameat2(there ? w->root : w->dirs[1], "d2", there ? w->dirs[1] : w->root, "d2",
 		      RENAME_NOREPLACE) &&
 	    errno != ENOENT && errno != EEXIST && errno != ESTALE)
-		violation(w, "move of d2: %s", strerror(errno));
+		violated(w, "move of d2: %s", strerror(errno));
 	end(w);
 }
 
@@ -563,7 +567,7 @@ static void client_drop(struct worker *w)
 	begin(w, DROP, NULL, 0);
 	/* Drops all that is cached and not used, here and nowhere else. */
 	if (mount(NULL, MOUNT, NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV, NULL))
-		violation(w, "remount: %s", strerror(errno));
+		violated(w, "remount: %s", strerror(errno));
 	end(w);
 }
 
@@ -580,10 +584,10 @@ static bool is_shared(const struct slot *s)
 
 static void client_change(struct worker *w)
 {
-	static const enum call calls[] = {
+	static const enum kind calls[] = {
 		CREATE, CREATE, MKDIR, UNLINK, UNLINK, RMDIR, RENAME, RENAME, RENAME, EXCHANGE,
 	};
-	enum call call = calls[rnd(w, 10)];
+	enum kind call = calls[rnd(w, 10)];
 
 	switch (change(w, call, shared_slot(w), shared_slot(w))) {
 	case 0:
@@ -595,7 +599,7 @@ static void client_change(struct worker *w)
 	case ESTALE:
 		break;
 	default:
-		violation(w, "%s of a shared name: %s", call_names[call], strerror(errno));
+		violated(w, "%s of a shared name: %s", call_names[call], strerror(errno));
 	}
 }
 
@@ -958,7 +962,7 @@ static const struct fuse_lowlevel_ops ops = {
  * Notifiers.
  */
 
-static int notify(struct worker *w, enum call call, fuse_ino_t parent, fuse_ino_t child,
+static int notify(struct worker *w, enum kind call, fuse_ino_t parent, fuse_ino_t child,
 		  const char *name, const struct slot *s)
 {
 	int err;
@@ -982,7 +986,7 @@ static int notify(struct worker *w, enum call call, fuse_ino_t parent, fuse_ino_
 	else if (err == -ENOTEMPTY && call == DELETE)
 		add(&w->enotempty);
 	else if (err)
-		violation(w, "%s of '%s' in %lu answered %d", call_names[call], name, parent, err);
+		violated(w, "%s of '%s' in %lu answered %d", call_names[call], name, parent, err);
 	return err;
 }
 
@@ -1029,9 +1033,9 @@ static struct slot *own_slot(struct worker *w)
 }
 
 /* Any inode but those that have a name. */
-static enum call any_notification(struct worker *w, unsigned long gone, fuse_ino_t *child)
+static enum kind any_notification(struct worker *w, unsigned long gone, fuse_ino_t *child)
 {
-	enum call call = INVAL + rnd(w, 4);
+	enum kind call = INVAL + rnd(w, 4);
 
 	if (call == DELETE && !gone)
 		call = DELETE_OTHER;
@@ -1122,7 +1126,7 @@ static void use_slots(struct worker *w, struct slot *s, struct slot *to)
 	struct slot *both[2] = { s, to };
 	unsigned long ino, ino_to;
 	int i, err, expected = 0;
-	enum call call;
+	enum kind call;
 
 	be_settled(w, s);
 	be_settled(w, to);
@@ -1157,7 +1161,7 @@ static void use_slots(struct worker *w, struct slot *s, struct slot *to)
 	if (err == ESTALE)
 		add(&w->verdicts[UNJUDGED]);
 	else if (err != expected)
-		violation(w, "%s of d%d/%s (inode %lu) to d%d/%s (inode %lu) answered %d, not %d",
+		violated(w, "%s of d%d/%s (inode %lu) to d%d/%s (inode %lu) answered %d, not %d",
 			  call_names[call], s->dir, s->name, ino, to->dir, to->name, ino_to,
 			  err, expected);
 	look_somehow(w, s, true);
@@ -1172,7 +1176,7 @@ static void notify_anything(struct worker *w)
 	unsigned long gone = atomic_load(&s->gone);
 	const char *name;
 	fuse_ino_t child;
-	enum call call;
+	enum kind call;
 
 	if (rnd(w, 4)) {
 		call = any_notification(w, gone, &child);
@@ -1206,7 +1210,7 @@ static void check_all(struct worker *w)
 	}
 	begin(w, STAT, NULL, 0);
 	if (!fstatat(w->root, "d2", &st, 0) != !home || !fstatat(w->dirs[1], "d2", &st, 0) != home)
-		violation(w, "d2 should be in %s", home ? "d1" : "the root");
+		violated(w, "d2 should be in %s", home ? "d1" : "the root");
 	end(w);
 }
 
@@ -1330,7 +1334,7 @@ static unsigned long sum(const size_t offset)
 
 #define SUM(member) sum(offsetof(struct worker, member))
 
-static unsigned long sum_calls(enum call first, enum call last)
+static unsigned long sum_calls(enum kind first, enum kind last)
 {
 	unsigned long total = 0;
 
@@ -1588,7 +1592,8 @@ int main(int argc, char **argv)
 	parse_options(argc, argv);
 	printf("KTAP version 1\n1..1\n");
 	printf("# soak --seconds %d --seed %lu --clients %d --notifiers %d%s%s\n", opt_seconds,
-	       opt_seed, opt_clients, opt_notifiers, break_skip ? " --break skip-notify" : "", break_grace ? " --break no-grace" : "");
+	       opt_seed, opt_clients, opt_notifiers, break_skip ? " --break skip-notify" : "",
+	       break_grace ? " --break no-grace" : "");
 	prepare();
 	fd = prepare_mount();
 	if (fd < 0) {
