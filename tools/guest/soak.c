@@ -359,7 +359,7 @@ static void tell(struct worker *w, struct slot *s, const struct look *l, unsigne
 		return;
 	}
 	violated(w,
-		  "%s of d%d/%s from %lu to %lu us saw: %s (%s); allowed, as versions %lu to %lu: %s; "
+		 "%s of d%d/%s from %lu to %lu us saw: %s (%s); allowed, as versions %lu to %lu: %s; "
 		  "last note: %s of version %lu (strict: %lu) answered %d, from %lu to %lu us",
 		  call_names[l->call], s->dir, s->name, l->begun, l->ended, seen, when,
 		  l->note.strict, top, allowed, l->notes ? call_names[l->note.call] : "none",
