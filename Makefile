@@ -5,14 +5,16 @@ tree = $(if $(KDIR),--kdir '$(KDIR)')
 profile = $(if $(PROFILE),--profile '$(PROFILE)')
 fix = $(if $(FIX),--fix '$(FIX)')
 
-.PHONY: help check matrix mutants coverage repeat test clean
+.PHONY: help check selftest matrix mutants coverage repeat soak test clean
 
 help:
 	@echo 'make check     build a kernel with the fix in UML, run the suites, give a verdict'
+	@echo 'make selftest  boot that kernel from the files of this machine, and run tests with libfuse'
 	@echo 'make matrix    judge every implementation there has been, and show a table and a page'
 	@echo 'make mutants   break the fix in every small way, and see the suites notice'
 	@echo 'make coverage  what the suites reach of the functions that the fix changes (clang)'
 	@echo 'make repeat    boot the suites N=1000 times, and count what is not a clean pass'
+	@echo 'make soak      a server, clients and notifications for MINUTES=10, with KASAN and lockdep'
 	@echo 'make test      the tests of this project itself (takes a while)'
 	@echo 'make clean     remove build/ (the kernel source stays in the cache folder)'
 	@echo
@@ -32,8 +34,12 @@ check:
 	@tools/judge $(tree) $(fix) $(profile) $(if $(FILTER),--filter '$(FILTER)') \
 	  $(if $(SCHEDULE),--schedule '$(SCHEDULE)')
 
+selftest:
+	@tools/deps selftest
+	@tools/selftest $(tree) $(fix) $(profile)
+
 matrix:
-	@tools/deps
+	@tools/deps selftest
 	@tools/matrix $(tree) $(profile) $(foreach one,$(FIX),--fix '$(one)')
 
 mutants:
@@ -47,6 +53,10 @@ coverage:
 repeat:
 	@tools/deps
 	@tools/repeat $(tree) $(fix) $(profile) $(if $(N),-n '$(N)')
+
+soak:
+	@tools/deps selftest
+	@tools/soak $(tree) $(fix) $(profile) $(if $(MINUTES),--minutes '$(MINUTES)')
 
 test:
 	@tools/deps test

@@ -13,9 +13,12 @@ import os
 import re
 import time
 
+from guest import Outcome, boot, build_selftests
 from kernel import BUILD, OUR_FIX, OVERLAY, ROOT, Kernel, Result, Stop, failures, files_below, progress, read, signals
 
 LOG = "kernel_log.outside_of_cases"
+LIBFUSE = "inval_entry_test"  # tells stories of these suites, by the same names:
+STORIES = ("fuse_inval_entry", "fuse_inval_table")
 WINDOWS = {"~": "an answer on its way", "/": "one in the window of the second try", "+": "two in the first window",
            "": "at most one in the first window"}
 
@@ -46,12 +49,27 @@ class Column:
         self.cells: dict[str, Cell] = {}
         self.judged, self.why = "", ""
 
+    def twins(self, case: str) -> list[str]:
+        """The verdicts of KUnit and of libfuse on a story that libfuse tells."""
+        kunit = next((f"{suite}.{case.split('.')[1]}" for suite in STORIES
+                      if f"{suite}.{case.split('.')[1]}" in self.cells), "")
+        return [self.cells[name].verdict if name in self.cells else "none" for name in (kunit, case)]
+
+    def disagreements(self) -> list[str]:
+        stories = [case for case in self.cells if case.split(".")[0] == LIBFUSE]
+        return [case for case in stories if len(set(self.twins(case))) > 1]
+
     def text(self, case: str, exact: bool = False) -> str:
         cell = self.cells.get(case)
+        if cell and case.split(".")[0] == LIBFUSE and not exact:
+            return " / ".join(self.twins(case))
         varies = any(fnmatch.fnmatch(case, pattern) for pattern in self.varies)
         if cell and varies and not exact and 0 < cell.failed < cell.total:
             return f"fails ?/{cell.total}"
         return str(cell or "not judged")
+
+    def passes(self, case: str) -> bool:
+        return case in self.cells and self.cells[case].verdict == "pass" and case not in self.disagreements()
 
     def sum(self, cases: list[str]) -> str:
         passed = sum(case in self.cells and self.cells[case].verdict in ("pass", "skipped") for case in cases)
@@ -60,7 +78,8 @@ class Column:
     def file(self, tree: str) -> str:
         """Where the result is kept: named after all that decides it."""
         files = [file for top in OVERLAY for file in files_below(os.path.join(ROOT, top)) if file != OUR_FIX]
-        files += [*self.kernel.configs, os.path.join(ROOT, "tools/kernel.py"), os.path.realpath(__file__)]
+        files += [*self.kernel.configs, *(os.path.join(ROOT, "tools", name) for name in (
+            "kernel.py", "guest.py", "guest/init", "column.py"))]
         parts = [tree, *(part for file in files for part in (file, read(file)))]
         parts.append(read(self.kernel.fix) if self.kernel.fix else "")
         name = hashlib.sha256("\0".join(parts).encode(errors="backslashreplace")).hexdigest()[:20]
@@ -110,7 +129,28 @@ def boot_all(kernel: Kernel) -> dict[str, Cell]:
             suite = result.died_in.split(".")[0]
             left = [case for case in kernel.list_cases(options) if case not in cells]
             todo += dict.fromkeys(case if case.split(".")[0] == suite else case.split(".")[0] for case in left)
+    for program in build_selftests(kernel):
+        if os.path.basename(program) == LIBFUSE:
+            take_stories(boot(kernel, [program], [LIBFUSE], kernel.args.timeout), cells)
     return cells
+
+
+def take_stories(outcome: Outcome, cells: dict[str, Cell]) -> None:
+    """A story passes if it does in each of its variants."""
+    messages: dict[str, list[list[str]]] = {}
+    for path, lines in failures(outcome.tests):
+        messages.setdefault(path[0].split(".")[-1], []).append([path[0], "\n".join(lines)])
+    for test in outcome.tests.subtests:
+        story = test.name.split(".")[-1]
+        cell = cells.setdefault(f"{LIBFUSE}.{story}", Cell("skipped", 0, 0, messages=messages.get(story, [])[:3]))
+        cell.total += 1
+        cell.failed += test.status.name not in ("SUCCESS", "SKIPPED")
+        cell.verdict = "fails" if cell.failed else "pass" if test.status.name == "SUCCESS" else cell.verdict
+    if outcome.died:
+        cells[f"{LIBFUSE}.end"] = Cell("hangs", 1, 1, {}, [["", f"the kernel, {outcome.died}"]])
+    for report in outcome.reports:
+        cells[LOG].verdict, cells[LOG].failed = "fails", cells[LOG].failed or 1
+        cells[LOG].messages.append([str(report), report.text])
 
 
 def take(result: Result, cells: dict[str, Cell]) -> None:

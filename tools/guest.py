@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0
+"""User space on a kernel under test: UML boots from the host's own files, which it can only read, runs one
+program and switches off. The host is not changed, and root gives up being root for it."""
+
+from __future__ import annotations
+
+import glob
+import importlib
+import os
+import re
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from kernel import (KUNIT, REPORT, REPORT_PART, ROOT, Kernel, Report, Stop, failures, flush_log, kill_kernels,
+                    progress, read, run)
+
+SELFTESTS = "tools/testing/selftests/filesystems/fuse"
+NOBODY = 65534
+
+
+class Outcome:
+    """What came of a program: what it printed as KTAP, and what the kernel's log says."""
+
+    def __init__(self, name: str, log: str) -> None:
+        self.name, self.log = name, log
+        self.lines: list[str] = []  # the program's
+        self.reports: list[Report] = []
+        self.where = "at boot"
+        self.status: int | None = None
+        self.died = ""  # where, if the kernel did not come to its end
+        self.tests: Any = None
+
+    def read_program(self, line: str) -> None:
+        begins, ends = re.match(r"# +RUN +(\S+)", line), re.match("# guest: status (\\d+)", line)
+        if ends:
+            self.status, self.where = int(ends[1]), "at shutdown"
+            return
+        self.where = begins[1] if begins else self.where
+        self.lines.append(line)
+
+    def read_kernel(self, line: str) -> None:
+        report = self.reports[-1] if self.reports else None
+        if REPORT.search(line) and report and not REPORT.search(report.text):
+            report.text = line.strip()  # says more than the line it began with
+        elif REPORT.search(line) or "cut here" in line or not report and REPORT_PART.search(line):
+            self.reports.append(Report(line.strip(), f"in {self.name}, {self.where}"))
+
+    @property
+    def passed(self) -> bool:
+        counts = self.tests.counts
+        return not (self.died or self.status or self.reports or counts.failed or counts.crashed or counts.errors)
+
+
+def make(kernel: Kernel, output: str, *arguments: str) -> None:
+    """Builds programs into a folder."""
+    if subprocess.run(["pkg-config", "fuse3"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+        raise Stop("libfuse 3 or pkg-config is missing, which the programs in user space need: see tools/deps selftest")
+    os.makedirs(output, exist_ok=True)
+    log = os.path.join(kernel.build_dir, "programs.log")
+    if run(["make", *arguments], log):
+        errors = [line for line in read(log).splitlines() if re.search(r"error|\*\*\*", line)]
+        raise Stop("\n".join(["the programs for user space do not build:", *errors[:3], f"log: {log}"]))
+
+
+def build_selftests(kernel: Kernel) -> list[str]:
+    """Builds the tree's selftests of notifications, as its own Makefile does."""
+    output = os.path.join(kernel.build_dir, "selftests")
+    sources = glob.glob(os.path.join(ROOT, SELFTESTS, "*_test.c"))
+    programs = sorted(os.path.join(output, os.path.basename(source)[:-2]) for source in sources)
+    if programs:
+        make(kernel, output, "-C", os.path.join(kernel.src, SELFTESTS), f"OUTPUT={output}", *programs)
+    return programs
+
+
+def build_programs(kernel: Kernel, *targets: str) -> str:
+    """Builds programs of tools/guest/; returns the folder."""
+    output = os.path.join(kernel.build_dir, "programs")
+    make(kernel, output, "-C", output, "-f", os.path.join(ROOT, "tools/guest/Makefile"), *targets)
+    return output
+
+
+def boot(kernel: Kernel, files: list[str], command: list[str], limit: int, **environment: object) -> Outcome:
+    """Boots, runs a command in a folder that has copies of files, and parses what it prints."""
+    outcome = Outcome(command[0], os.path.join(kernel.build_dir, f"guest-{command[0]}.log"))
+    progress.enter(command[0], outcome.log)
+    with tempfile.TemporaryDirectory() as home, open(outcome.log, "w") as out:
+        for file in [os.path.join(kernel.build_dir, "linux"), os.path.join(ROOT, "tools/guest/init"), *files]:
+            shutil.copy(file, home)
+        os.mkdir(os.path.join(home, "uml"))
+        who: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            for path in home, os.path.join(home, "uml"):
+                os.chown(path, NOBODY, NOBODY)
+            who = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        arguments = ["mem=1G", "seccomp=on", "kunit.enable=0", "console=tty1", "con=null", "con0=fd:1", "con1=fd:2",
+                     "rootfstype=hostfs", "rootflags=/", "ro", f"uml_dir={home}/uml", "umid=kernel",
+                     *(option.split("=", 1)[1] for option in kernel.boot_options),
+                     *(f"{name}={value}" for name, value in environment.items()),
+                     f"init={home}/init", "--", "./" + command[0], *command[1:]]
+        child = subprocess.Popen([os.path.join(home, "linux"), *arguments], cwd=home, stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **who)
+        try:
+            listen(outcome, child, out, limit, os.path.join(home, "uml/kernel/mconsole"))
+        finally:
+            kill_kernels(os.path.join(home, "linux"))
+            child.communicate()
+    sys.path.insert(0, os.path.dirname(os.path.join(kernel.src, KUNIT)))
+    printer = importlib.import_module("kunit_printer").null_printer
+    outcome.tests = importlib.import_module("kunit_parser").parse_run_tests(outcome.lines, printer)
+    return outcome
+
+
+def listen(outcome: Outcome, child: subprocess.Popen[bytes], log: Any, limit: int, mconsole: str) -> None:
+    """Reads what the program and the kernel print, until the kernel ends or the time is up."""
+    rest = {child.stdout: b"", child.stderr: b""}
+    end = time.monotonic() + limit
+    with selectors.DefaultSelector() as selector:
+        for stream in rest:
+            selector.register(stream, selectors.EVENT_READ)  # type: ignore[arg-type]
+        while selector.get_map():
+            progress.tick()
+            if time.monotonic() > end and not outcome.died:
+                outcome.died = f"hung, {outcome.where}; ended after {limit} s"
+                flush_log(mconsole)
+                child.kill()
+            for key, _ in selector.select(0.2):
+                stream: Any = key.fileobj
+                chunk = os.read(stream.fileno(), 1 << 16)
+                *lines, rest[stream] = (rest[stream] + (chunk or b"\n" * bool(rest[stream]))).split(b"\n")
+                for words in lines:
+                    line = re.sub(r"^\[ *\d+\.\d+\] ", "", words.decode(errors="replace").rstrip())
+                    log.write(("kernel: " if stream is child.stderr else "") + line + "\n")
+                    (outcome.read_kernel if stream is child.stderr else outcome.read_program)(line)
+                if not chunk:
+                    selector.unregister(stream)
+    if outcome.status is None and not outcome.died:
+        outcome.died = f"crashed, {outcome.where}"
+
+
+def selftests(kernel: Kernel, only: list[str] | None = None) -> list[Outcome]:
+    """Runs the selftests and libfuse's examples, or only some of them, each in a boot of its own."""
+    tests = {os.path.basename(program): [program] for program in build_selftests(kernel)}
+    tests["examples"] = [os.path.join(ROOT, "tools/guest/examples")]
+    if set(only or []) - set(tests):
+        raise Stop(f"there is no program {' '.join(set(only or []) - set(tests))}, only {' '.join(tests)}")
+    if not only or "examples" in only:
+        there = build_programs(kernel, "examples")
+        tests["examples"] += [os.path.join(there, name) for name in os.listdir(there)]
+    return [boot(kernel, tests[name], [name], kernel.args.timeout, FUSE_FUZZ_COUNT=200000) for name in only or tests]
+
+
+def print_outcomes(outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        counts = outcome.tests.counts
+        skipped = f", {counts.skipped} skipped" if counts.skipped else ""
+        print(f"  user     {outcome.name}: {counts.passed} passed, {counts.total() - counts.passed - counts.skipped} failed{skipped}")
+        for path, message in failures(outcome.tests)[:5]:
+            print("\n             ".join([f"  failed   {'.'.join(path)}", *message]))
+        if outcome.died:
+            print(f"  kernel   {outcome.died}")
+        for report in outcome.reports[:5]:
+            print(f"  log      {report.text}\n             {report}")
+        if not outcome.passed:
+            print(f"  see      {outcome.log}")
