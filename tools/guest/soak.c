@@ -257,14 +257,17 @@ static void tell(struct slot *s, const struct look *l, unsigned long top)
 	for (v = first; v <= top && len < sizeof(history) / 2; v++) {
 		struct version *version = &s->versions[v % VERSIONS];
 
-		len += snprintf(history + len, sizeof(history) / 2,
-				"%lu: inode %lu since %lu, %s answered %d at %lu; ", v,
-				version->ino, version->since, names[version->how],
-				version->answer, version->known);
+		len += snprintf(history + len, sizeof(history) / 2, "; %lu: inode %lu since %lu",
+				v, version->ino, version->since);
+		if (version->known)
+			len += snprintf(history + len, sizeof(history) / 4,
+					", %s answered %d at %lu", names[version->how],
+					version->answer, version->known);
 	}
-	printf("# violation: %s of %s from %lu to %lu us saw inode %lu (%s), but version %lu was known (strict: %lu)\n#   %s\n",
-	       names[l->call], s->path, l->begun, now(), l->ino, strerror(l->err), l->notified,
-	       l->strict, history);
+	printf("# violation: %s of %s from %lu to %lu us saw inode %lu (%s), but version %lu\n"
+	       "#   was known (%s)%s\n", names[l->call], s->path, l->begun, now(), l->ino,
+	       strerror(l->err), l->notified, l->strict == l->notified ? "strict" : "not strict",
+	       history);
 }
 
 static void judge(struct slot *s, const struct look *l)
@@ -782,8 +785,12 @@ static void *run_worker(void *data)
 static void *run_all(void *data)
 {
 	struct worker *w = data;
+	struct stat st;
 	int i;
 
+	/* Notifications are refused before the first request. */
+	if (stat(MOUNT "/d0", &st))
+		exit(1);
 	for (i = 0; i < nr_workers; i++)
 		if (pthread_create(&w[i].thread, NULL, run_worker, &w[i]))
 			exit(1);
@@ -842,7 +849,7 @@ static int unmount(int flags)
 	return wait_for(pid, 10000);
 }
 
-static bool hangs(void)
+static bool some_hang(void)
 {
 	static unsigned long calls[MAX_WORKERS], since[MAX_WORKERS];
 	bool any = false;
@@ -858,26 +865,22 @@ static bool hangs(void)
 		if (now() - since[i] < HANG * 1000000UL)
 			continue;
 		any = true;
-		printf("# thread %d hangs %s %s of %s\n", i, n & 1 ? "in" : "after",
+		printf("# hangs: thread %d for %d s %s %s of %s\n", i, HANG, n & 1 ? "in" : "after",
 		       names[sh->workers[i].call], slot < 0 ? MOUNT : sh->slots[slot].path);
 	}
 	return any;
 }
 
-/* Per second, since the last time. */
 static void report(unsigned long seconds)
 {
-	static unsigned long last[COUNTS];
-	unsigned long d[COUNTS], calls = 0, notifications = 0;
+	unsigned long calls = 0;
 	int i;
 
-	for (i = 0; i < COUNTS; i++) {
-		d[i] = (atomic_load(&sh->counts[i]) - last[i]) / 10;
-		last[i] = atomic_load(&sh->counts[i]);
-		*(i < INVAL ? &calls : &notifications) += i < CALLS ? d[i] : 0;
-	}
-	printf("# %lu s: %lu calls/s, %lu notifications/s, %lu lookups/s, %lu strict checks/s, late answers: %lu, violations: %lu\n",
-	       seconds, calls, notifications, d[LOOKUPS], d[STRICT], last[LATE], last[VIOLATIONS]);
+	for (i = 0; i < CALLS; i++)
+		calls += sh->counts[i];
+	printf("# %lu s: %lu operations/s, %lu lookups/s, %lu strict checks/s, ", seconds,
+	       calls / seconds, sh->counts[LOOKUPS] / seconds, sh->counts[STRICT] / seconds);
+	printf("late answers: %lu, violations: %lu\n", sh->counts[LATE], sh->counts[VIOLATIONS]);
 }
 
 /* Returns why it did not come to its end, or NULL. */
@@ -890,7 +893,7 @@ static const char *supervise(pid_t daemon)
 		seconds = (now() - start) / 1000000;
 		if (wait_for(daemon, 0) >= 0)
 			return "the daemon died";
-		if (hangs())
+		if (some_hang())
 			return "hangs";
 		if (seconds >= told + 10)
 			report(told += 10);
