@@ -926,7 +926,6 @@ static void prepare(void)
 	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (sh == MAP_FAILED)
 		exit(1);
-	nr_workers = nr_clients + nr_notifiers;
 	for (i = 0; i < nr_workers; i++) {
 		sh->workers[i].notifier = i < nr_clients ? -1 : i - nr_clients;
 		sh->workers[i].random = (seed << 8) + i;
@@ -943,21 +942,20 @@ static void prepare(void)
 	}
 }
 
-static void parse_option(const char *option)
+static void parse_options(char **argv)
 {
-	int clients = nr_clients, notifiers = nr_notifiers;
-
-	if (sscanf(option, "--seconds=%d", &nr_seconds) == 1 ||
-	    sscanf(option, "--seed=%lu", &seed) == 1)
-		return;
-	skip_notify |= !strcmp(option, "--break=skip-notify");
-	if ((sscanf(option, "--clients=%d", &clients) == 1 ||
-	     sscanf(option, "--notifiers=%d", &notifiers) == 1 || skip_notify) &&
-	    clients > 0 && notifiers > 0 && clients + notifiers <= MAX_WORKERS) {
-		nr_clients = clients;
-		nr_notifiers = notifiers;
-		return;
+	while (*++argv) {
+		skip_notify |= !strcmp(*argv, "--break=skip-notify");
+		if (sscanf(*argv, "--seconds=%d", &nr_seconds) != 1 &&
+		    sscanf(*argv, "--seed=%lu", &seed) != 1 &&
+		    sscanf(*argv, "--clients=%d", &nr_clients) != 1 &&
+		    sscanf(*argv, "--notifiers=%d", &nr_notifiers) != 1 &&
+		    strcmp(*argv, "--break=skip-notify"))
+			nr_notifiers = 0;
 	}
+	nr_workers = nr_clients + nr_notifiers;
+	if (nr_clients > 0 && nr_notifiers > 0 && nr_workers <= MAX_WORKERS)
+		return;
 	printf("soak [--seconds=N] [--seed=N] [--clients=N] [--notifiers=N] [--break=skip-notify]\n"
 	       "Needs root, and leaves nothing behind. See the comment on top of soak.c. With\n"
 	       "--break every 100th notification is not sent, which has to be noticed.\n");
@@ -972,10 +970,10 @@ int main(int argc, char **argv)
 	bool ok;
 	int fd, i;
 
+	(void)argc;
 	setlinebuf(stdout);
 	seed = time(NULL);
-	for (i = 1; i < argc; i++)
-		parse_option(argv[i]);
+	parse_options(argv);
 	printf("KTAP version 1\n1..1\n# soak --seconds=%d --seed=%lu --clients=%d --notifiers=%d\n",
 	       nr_seconds, seed, nr_clients, nr_notifiers);
 	prepare();
