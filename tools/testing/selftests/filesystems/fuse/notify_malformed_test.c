@@ -22,10 +22,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fuse.h>
+#include <linux/sched.h>
 #include <linux/types.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -34,8 +34,8 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -2781,53 +2781,43 @@ TEST_F(notify, from_other_namespaces)
 	check(_metadata, self, &m, &how, -ENOENT, 0, "no parent from other namespaces");
 }
 
-/* Sends 2 descriptors, or receives them. */
-static int pass_fds(int sock, int fds[2], bool get)
+/*
+ * Mount in namespaces of another process, which keeps them until it is killed.  It has
+ * its descriptors in common with this one.
+ */
+static int conn_mount_elsewhere(struct conn *c)
 {
-	union {
-		struct cmsghdr align;
-		char data[CMSG_SPACE(2 * sizeof(int))];
-	} control = {};
-	char byte = 0;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+	struct clone_args args = { .flags = CLONE_FILES, .exit_signal = SIGCHLD };
+	int *done = mmap(NULL, sizeof(*done), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			 -1, 0);
+	int fds[2], shared[2] = { -1, -1 }, err;
 
-	if (get) {
-		if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) != 1 || !CMSG_FIRSTHDR(&msg))
-			return -EIO;
-		memcpy(fds, CMSG_DATA(CMSG_FIRSTHDR(&msg)), 2 * sizeof(int));
-		return 0;
+	if (done == MAP_FAILED || pipe2(fds, O_CLOEXEC))
+		return -errno;
+	c->keeper = syscall(__NR_clone3, &args, sizeof(args));
+	if (!c->keeper) {
+		err = new_user_namespace(CLONE_NEWPID);
+		if (!err)
+			err = conn_open(c);
+		if (!err)
+			err = conn_mount(c);
+		shared[0] = c->fd;
+		shared[1] = open(c->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		*done = err;
+		if (result(write(fds[1], shared, sizeof(shared)), sizeof(shared)))
+			_exit(1);
+		for (;;)
+			pause();
 	}
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(2 * sizeof(int));
-	memcpy(CMSG_DATA(cmsg), fds, 2 * sizeof(int));
-	return sendmsg(sock, &msg, 0) == 1 ? 0 : -errno;
-}
-
-/* In a child: mount in namespaces of our own, and keep that until the other side ends. */
-static void mount_elsewhere(struct conn *c, int sock)
-{
-	int fds[2];
-	char byte;
-
-	if (new_user_namespace(CLONE_NEWPID) || conn_open(c) || conn_mount(c))
-		_exit(1);
-	fds[0] = c->fd;
-	fds[1] = open(c->dir, O_PATH | O_DIRECTORY);
-	if (fds[1] < 0 || pass_fds(sock, fds, false))
-		_exit(1);
+	err = c->keeper < 0 ? -errno : result(read(fds[0], shared, sizeof(shared)), sizeof(shared));
+	if (!err)
+		err = *done;
 	close(fds[0]);
 	close(fds[1]);
-	if (read(sock, &byte, 1))
-		_exit(1);
-	_exit(0);
+	munmap(done, sizeof(*done));
+	c->fd = shared[0];
+	c->root = shared[1];
+	return err;
 }
 
 /*
@@ -2837,27 +2827,16 @@ static void mount_elsewhere(struct conn *c, int sock)
 TEST_F(notify, to_other_namespaces)
 {
 	struct conn *c = self->c;
-	int socks[2], fds[2];
 	struct stat base, dir;
 	unsigned int kind;
 	struct msg m;
 
-	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, socks));
 	self->c = conn_new(self->base, "elsewhere");
-	self->c->keeper = fork();
-	ASSERT_LE(0, self->c->keeper);
-	if (!self->c->keeper) {
-		close(socks[0]);
-		mount_elsewhere(self->c, socks[1]);
-	}
-	close(socks[1]);
-	if (pass_fds(socks[0], fds, true)) {
+	if (conn_mount_elsewhere(self->c)) {
 		conn_stop(self->c);
 		self->c = c;
 		SKIP(return, "no user namespaces here");
 	}
-	self->c->fd = fds[0];
-	self->c->root = fds[1];
 	/* Here it is but a directory. */
 	ASSERT_EQ(0, stat(self->base, &base));
 	ASSERT_EQ(0, stat(self->c->dir, &dir));
@@ -2874,7 +2853,7 @@ TEST_F(notify, to_other_namespaces)
 		CHECK(&m, -EINVAL, 0, "bad %s to other namespaces", kinds[kind].desc);
 	}
 
-	close(socks[0]);
+	kill(self->c->keeper, SIGKILL);
 	EXPECT_EQ(self->c->keeper, waitpid(self->c->keeper, NULL, 0));
 	self->c->keeper = 0;
 	/* We still hold it. */
