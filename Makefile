@@ -36,7 +36,7 @@ check:
 
 selftest:
 	@tools/deps selftest
-	@tools/selftest $(tree) $(fix) $(profile)
+	@tools/selftest $(tree) $(fix) $(profile) $(if $(MESSAGES),--messages '$(MESSAGES)')
 
 matrix:
 	@tools/deps selftest

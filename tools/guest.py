@@ -142,7 +142,7 @@ def listen(outcome: Outcome, child: subprocess.Popen[bytes], log: Any, limit: in
         outcome.died = f"crashed, {outcome.where}"
 
 
-def selftests(kernel: Kernel, only: list[str] | None = None) -> list[Outcome]:
+def selftests(kernel: Kernel, only: list[str] | None = None, **environment: object) -> list[Outcome]:
     """Runs the selftests and libfuse's examples, or only some of them, each in a boot of its own."""
     tests = {os.path.basename(program): [program] for program in build_selftests(kernel)}
     tests["examples"] = [os.path.join(ROOT, "tools/guest/examples")]
@@ -151,7 +151,7 @@ def selftests(kernel: Kernel, only: list[str] | None = None) -> list[Outcome]:
     if not only or "examples" in only:
         there = build_programs(kernel, "examples")
         tests["examples"] += [os.path.join(there, name) for name in os.listdir(there)]
-    return [boot(kernel, tests[name], [name], kernel.args.timeout, FUSE_FUZZ_COUNT=200000) for name in only or tests]
+    return [boot(kernel, tests[name], [name], kernel.args.timeout, **environment) for name in only or tests]
 
 
 def print_outcomes(outcomes: list[Outcome]) -> None:
