@@ -86,6 +86,8 @@ def build_programs(kernel: Kernel, *targets: str) -> str:
 
 def boot(kernel: Kernel, files: list[str], command: list[str], limit: int, **environment: object) -> Outcome:
     """Boots, runs a command in a folder that has copies of files, and parses what it prints."""
+    if kernel.arch:
+        raise Stop("only UML boots from the host's files: leave --arch out")
     outcome = Outcome(command[0], os.path.join(kernel.build_dir, f"guest-{command[0]}.log"))
     progress.enter(command[0], outcome.log)
     with tempfile.TemporaryDirectory() as home, open(outcome.log, "w") as out:
