@@ -104,8 +104,10 @@ def boot(kernel: Kernel, files: list[str], command: list[str], limit: int, **env
                      *(option.split("=", 1)[1] for option in kernel.boot_options),
                      *(f"{name}={value}" for name, value in environment.items()),
                      f"init={home}/init", "--", "./" + command[0], *command[1:]]
-        child = subprocess.Popen([os.path.join(home, "linux"), *arguments], cwd=home, stdin=subprocess.DEVNULL,
-                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **who)
+        # its memory is a file in TMPDIR, else in /dev/shm or /tmp, and the first may be root's
+        env = {name: value for name, value in os.environ.items() if name not in ("TMPDIR", "TMP", "TEMP")}
+        child = subprocess.Popen([os.path.join(home, "linux"), *arguments], cwd=home, env=env,
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **who)
         try:
             listen(outcome, child, out, limit, os.path.join(home, "uml/kernel/mconsole"))
         finally:
