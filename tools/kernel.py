@@ -296,6 +296,9 @@ class Kernel:
         else:
             cross = [f"--cross_compile={args.cross_compile}"] if args.cross_compile else []
             self.arch, self.boot_options = [f"--arch={args.arch}", *cross], self.asked("qemu arguments", "qemu_args")
+        if not args.timeout:
+            args.timeout = max([120, *(int(seconds) for config in self.configs
+                                       for seconds in re.findall("^# seconds of a boot: (.*)", read(config), re.M))])
         progress.enter("source")
         answer = os.path.join(BUILD, "kernel-source.out")
         if not args.kdir and run([os.path.join(ROOT, "tools/kernel-source")], answer, err=None):
@@ -481,7 +484,7 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def add_arguments(parser: argparse.ArgumentParser, fix: bool = True, timeout: int = 120) -> None:
+def add_arguments(parser: argparse.ArgumentParser, fix: bool = True, timeout: int | None = None) -> None:
     """Which kernel, for Kernel()."""
     parser.set_defaults(fix="ours", profile="fast", arch="um", cross_compile="")
     parser.add_argument("--kdir", metavar="DIR", help="kernel tree (Linux 7.2 or later, git checkout or not, not "
@@ -490,7 +493,7 @@ def add_arguments(parser: argparse.ArgumentParser, fix: bool = True, timeout: in
         parser.add_argument("--fix", metavar="ours|none|PATCHFILE", help="ours: fs/fuse/dir.c.patch; none: the tree as "
                             "it is; PATCHFILE: a -p1 patch (diff or git mail) instead of ours (default: ours)")
     parser.add_argument("--timeout", metavar="SECONDS", type=positive, default=timeout,
-                        help=f"of a boot (default: {timeout})")
+                        help=f"of a boot (default: {timeout or '120, with the profile debug 600'})")
     parser.add_argument("--jobs", metavar="N", type=positive, default=os.cpu_count() or 1, help="of make (default: all CPUs)")
 
 
