@@ -14,7 +14,8 @@
  *	notifiers	notify of all these names, and of names that do not exist, in
  *			directories that come and go
  *
- * The work of owners and movers is bounded, and the others stop when that is done.
+ * The work of owners and movers is bounded, and the others stop when that is done: when
+ * each has done enough, and all that has to come up has.
  * Then every name must lead where it leads for the server.
  *
  * An answer of the server that is on its way when the server changes its mind is
@@ -333,6 +334,50 @@ static int stress_call(struct stress_thread *t, enum stress_call call, struct fu
 	return err;
 }
 
+/* How often did a call answer that? */
+static unsigned int stress_count(const struct stress *stress, unsigned int call,
+				 unsigned int answer)
+{
+	unsigned int i, count = 0;
+
+	for (i = 0; i < ARRAY_SIZE(stress->threads); i++)
+		count += READ_ONCE(stress->threads[i].counts[call][answer]);
+	return count;
+}
+
+/* How many entries did a mover take away before they were notified? */
+static unsigned int stress_kept(const struct stress *stress)
+{
+	unsigned int i, kept = 0;
+
+	for (i = 0; i < ARRAY_SIZE(stress->threads); i++)
+		kept += READ_ONCE(stress->threads[i].kept);
+	return kept;
+}
+
+/* Has all that came up which has to? */
+static bool stress_complete(const struct stress *stress)
+{
+	unsigned int call, answer;
+
+	for (call = 0; call < STRESS_CALLS; call++)
+		for (answer = 0; answer < stress_infos[call].needed; answer++)
+			if (!stress_count(stress, call, answer))
+				return false;
+	return stress_kept(stress);
+}
+
+/*
+ * Has an owner or a mover more to do? How much the others get done meanwhile is up
+ * to the scheduler: wait for what has to come up, though not for ever.
+ */
+static bool stress_goes_on(const struct stress_thread *t, unsigned int done, unsigned int enough)
+{
+	if (stress_failed(t->stress))
+		return false;
+	return done < enough || (done < 50 * enough && !stress_complete(t->stress));
+}
+
 /* Returns the nodeid, 0 for nothing, or a negative error. */
 static s64 stress_lookup(struct stress *stress, u64 dir, const char *name)
 {
@@ -461,9 +506,9 @@ static void stress_check_names(struct stress_thread *t, struct stress_name *name
 static void stress_owner(struct stress_thread *t)
 {
 	struct stress_name *names = &t->stress->names[t->id * STRESS_NAMES];
-	unsigned int n = 300;
+	unsigned int n;
 
-	while (n-- && !stress_failed(t->stress)) {
+	for (n = 0; stress_goes_on(t, n, 300); n++) {
 		unsigned int i = stress_random(t, STRESS_NAMES);
 		unsigned int j = (i + 1 + stress_random(t, STRESS_NAMES - 1)) % STRESS_NAMES;
 		enum stress_call call;
@@ -505,11 +550,11 @@ static void stress_mover(struct stress_thread *t)
 	char notified[8], quiet[8], from[32], to[32];
 	struct fuse_fx_op there = { .path = { from, to } };
 	struct fuse_fx_op back = { .path = { to, from } };
-	unsigned int n = 200;
+	unsigned int n;
 
 	snprintf(notified, sizeof(notified), "n%u", t->id);
 	snprintf(quiet, sizeof(quiet), "q%u", t->id);
-	while (n-- && !stress_failed(stress)) {
+	for (n = 0; stress_goes_on(t, n, 200); n++) {
 		struct dentry *entry;
 
 		stress_begin(t, STRESS_STAT);
@@ -760,23 +805,18 @@ static void stress_check_all(struct stress *stress, bool notify)
 /* Did all that happen? */
 static void stress_check_counts(struct stress *stress)
 {
-	unsigned int i, call, answer, count, kept;
+	unsigned int call, answer;
 
 	for (call = 0; call < STRESS_CALLS; call++) {
 		const struct stress_info *info = &stress_infos[call];
 
-		for (answer = 0; answer < info->needed; answer++) {
-			count = 0;
-			for (i = 0; i < ARRAY_SIZE(stress->threads); i++)
-				count += stress->threads[i].counts[call][answer];
-			KUNIT_EXPECT_NE_MSG(stress->test, count, 0, "%s never answered %d",
-					    info->name, info->answers[answer]);
-		}
+		for (answer = 0; answer < info->needed; answer++)
+			KUNIT_EXPECT_NE_MSG(stress->test, stress_count(stress, call, answer), 0,
+					    "%s never answered %d", info->name,
+					    info->answers[answer]);
 	}
-	kept = 0;
-	for (i = 0; i < ARRAY_SIZE(stress->threads); i++)
-		kept += stress->threads[i].kept;
-	KUNIT_EXPECT_NE_MSG(stress->test, kept, 0, "no entry was renamed before it was notified");
+	KUNIT_EXPECT_NE_MSG(stress->test, stress_kept(stress), 0,
+			    "no entry was renamed before it was notified");
 }
 
 static struct stress *stress_start(struct kunit *test)
