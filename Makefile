@@ -27,6 +27,7 @@ help:
 	@echo '                  debug,smp: both (default: fast)'
 	@echo "  FILTER=GLOB     only these cases, e.g. 'fuse_inval_entry.race_*'"
 	@echo "  SCHEDULE=GLOB   only these schedules of fuse_inval_race, e.g. 'file.inval.*'"
+	@echo '  MESSAGES, N, MINUTES of selftest, repeat and soak: how many, how long'
 	@echo 'More, such as JSON and JUnit results or other architectures: tools/judge --help'
 
 check:

@@ -140,12 +140,14 @@ def take_stories(outcome: Outcome, cells: dict[str, Cell]) -> None:
     messages: dict[str, list[list[str]]] = {}
     for path, lines in failures(outcome.tests):
         messages.setdefault(path[0].split(".")[-1], []).append([path[0], "\n".join(lines)])
-    for test in outcome.tests.subtests:
+    for test in (test for test in outcome.tests.subtests if test.name):
         story = test.name.split(".")[-1]
         cell = cells.setdefault(f"{LIBFUSE}.{story}", Cell("skipped", 0, 0, messages=messages.get(story, [])[:3]))
         cell.total += 1
         cell.failed += test.status.name not in ("SUCCESS", "SKIPPED")
         cell.verdict = "fails" if cell.failed else "pass" if test.status.name == "SUCCESS" else cell.verdict
+    if not outcome.died and (outcome.status is None or outcome.status > 1 or outcome.tests.counts.errors):
+        cells[f"{LIBFUSE}.end"] = Cell("fails", 1, 1, {}, [["", f"its output is incomplete, exit status {outcome.status}"]])
     if outcome.died:
         cells[f"{LIBFUSE}.end"] = Cell("hangs", 1, 1, {}, [["", f"the kernel, {outcome.died}"]])
     for report in outcome.reports:

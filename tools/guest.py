@@ -32,6 +32,7 @@ class Outcome:
         self.reports: list[Report] = []
         self.where = "at boot"
         self.status: int | None = None
+        self.halted = False
         self.died = ""  # where, if the kernel did not come to its end
         self.tests: Any = None
 
@@ -44,6 +45,7 @@ class Outcome:
         self.lines.append(line)
 
     def read_kernel(self, line: str) -> None:
+        self.halted |= line == "reboot: Power down"
         report = self.reports[-1] if self.reports else None
         if REPORT.search(line) and report and not REPORT.search(report.text):
             report.text = line.strip()  # says more than the line it began with
@@ -52,13 +54,14 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
+        """All that was announced has come, and not all of it was skipped."""
         counts = self.tests.counts
-        return not (self.died or self.status or self.reports or counts.failed or counts.crashed or counts.errors)
+        return bool(self.tests.expected_count and counts.passed) and not (self.died or self.status or self.reports or counts.failed or counts.crashed or counts.errors)
 
 
 def make(kernel: Kernel, output: str, *arguments: str) -> None:
     """Builds programs into a folder."""
-    if subprocess.run(["pkg-config", "fuse3"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+    if not shutil.which("pkg-config") or subprocess.run(["pkg-config", "fuse3"], capture_output=True).returncode:
         raise Stop("libfuse 3 or pkg-config is missing, which the programs in user space need: see tools/deps selftest")
     os.makedirs(output, exist_ok=True)
     log = os.path.join(kernel.build_dir, "programs.log")
@@ -106,7 +109,8 @@ def boot(kernel: Kernel, files: list[str], command: list[str], limit: int, **env
                      f"init={home}/init", "--", "./" + command[0], *command[1:]]
         # its memory is a file in TMPDIR, else in /dev/shm or /tmp, and the first may be root's
         env = {name: value for name, value in os.environ.items() if name not in ("TMPDIR", "TMP", "TEMP")}
-        child = subprocess.Popen([os.path.join(home, "linux"), *arguments], cwd=home, env=env,
+        # whoever kills us kills it
+        child = subprocess.Popen(["setpriv", "--pdeathsig=KILL", os.path.join(home, "linux"), *arguments], cwd=home, env=env,
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **who)
         try:
             listen(outcome, child, out, limit, os.path.join(home, "uml/kernel/mconsole"))
@@ -142,19 +146,23 @@ def listen(outcome: Outcome, child: subprocess.Popen[bytes], log: Any, limit: in
                     (outcome.read_kernel if stream is child.stderr else outcome.read_program)(line)
                 if not chunk:
                     selector.unregister(stream)
-    if outcome.status is None and not outcome.died:
+    if not outcome.died and (outcome.status is None or not outcome.halted):
         outcome.died = f"crashed, {outcome.where}"
+
+
+def check_names(names: list[str]) -> None:
+    there = [os.path.basename(source)[:-2] for source in glob.glob(os.path.join(ROOT, SELFTESTS, "*_test.c"))] + ["examples"]
+    if set(names) - set(there):
+        raise Stop(f"there is no program {' '.join(set(names) - set(there))}, only {' '.join(sorted(there))}")
 
 
 def selftests(kernel: Kernel, only: list[str] | None = None, **environment: object) -> list[Outcome]:
     """Runs the selftests and libfuse's examples, or only some of them, each in a boot of its own."""
     tests = {os.path.basename(program): [program] for program in build_selftests(kernel)}
     tests["examples"] = [os.path.join(ROOT, "tools/guest/examples")]
-    if set(only or []) - set(tests):
-        raise Stop(f"there is no program {' '.join(set(only or []) - set(tests))}, only {' '.join(tests)}")
     if not only or "examples" in only:
-        there = build_programs(kernel, "examples")
-        tests["examples"] += [os.path.join(there, name) for name in os.listdir(there)]
+        programs = build_programs(kernel, "examples")
+        tests["examples"] += [os.path.join(programs, name) for name in os.listdir(programs)]
     return [boot(kernel, tests[name], [name], kernel.args.timeout, **environment) for name in only or tests]
 
 
@@ -163,8 +171,11 @@ def print_outcomes(outcomes: list[Outcome]) -> None:
         counts = outcome.tests.counts
         skipped = f", {counts.skipped} skipped" if counts.skipped else ""
         print(f"  user     {outcome.name}: {counts.passed} passed, {counts.total() - counts.passed - counts.skipped} failed{skipped}")
-        for path, message in failures(outcome.tests)[:5]:
-            print("\n             ".join([f"  failed   {'.'.join(path)}", *message]))
+        failed = failures(outcome.tests)
+        for path, message in failed[:5]:
+            print("\n             ".join([f"  failed   {'.'.join(path)}", *(line for line in message if " RUN " not in line)]))
+        if failed[5:]:
+            print(f"  failed   and {len(failed) - 5} more")
         if outcome.died:
             print(f"  kernel   {outcome.died}")
         for report in outcome.reports[:5]:

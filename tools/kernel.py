@@ -38,7 +38,7 @@ TIME_IS_UP = "# judge: time is up"
 REPORT = re.compile(
     r"WARNING: |BUG: |KASAN: |UBSAN: |KCSAN: |BUG KFENCE|possible .* (detected|dependency)|INFO: (task|rcu|trying)"
     r"|suspicious RCU usage|detected stall|Oops|protection fault|kmemleak: \d|unreferenced object|refcount_t: "
-    r"|DEBUG_LOCKS_WARN|locks? still held|held lock freed|VFS: Busy inodes|corruption|Kernel panic|Kernel mode fault")
+    r"|DEBUG_LOCKS_WARN|printk messages dropped|locks? still held|held lock freed|VFS: Busy inodes|corruption|Kernel panic|Kernel mode fault")
 REPORT_PART = re.compile("cut here|Call Trace:")
 KTAP = re.compile(r" *(KTAP version \d|1\.\.\d|(not )?ok \d|#|$)")
 RESULT = re.compile(r"( *)(?:not )?ok \d+ (?:- )?([^#]*[^# ])")
@@ -283,6 +283,8 @@ class Kernel:
         if self.fix and not os.path.isfile(self.fix):
             raise Stop(f"--fix: there is no patch {self.fix}")
         um = args.arch == "um"
+        if not um and getattr(args, "selftest", False):
+            raise Stop("--selftest: only UML boots from the host's files, leave --arch out")
         self.configs = [os.path.join(ROOT, ".kunitconfig" if um else "fs/fuse/.kunitconfig")]
         for name in args.profile.split(","):
             file = os.path.join(PROFILES, name + ".config")
@@ -370,6 +372,9 @@ class Kernel:
         open(self.test_log, "w").close()  # never judge the last run's
         hung = not self.exec(self.run_log, self.args.timeout, *options)
         lines = [re.sub(r"^\[ *\d+\.\d+\] ", "", line) for line in read(self.test_log).split("\n")]
+        plan = [line for line in lines if re.match(r"1\.\.\d+$", line)][:1]
+        if self.args.arch == "s390" and plan == [f"1..{sum(bool(re.match('(not )?ok ', line)) for line in lines)}"]:
+            lines.append("reboot: Restarting")  # which that does without a word
         sys.path.insert(0, os.path.dirname(os.path.join(self.src, KUNIT)))
         printer = importlib.import_module("kunit_printer").null_printer
         result = Result(lines, hung, importlib.import_module("kunit_parser").parse_run_tests(lines, printer))

@@ -517,7 +517,7 @@ static const char *new_namespaces(void)
 		    !write_file("/proc/self/gid_map", "0 %u 1", gid)))
 		return "the maps of the user namespace";
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
-		return "making the mounts private";
+		return "making the mounts private (/ has to be a mount point)";
 	if (mount("none", "/tmp", "tmpfs", 0, NULL) || mkdir(MNT, 0700))
 		return "a tmpfs on /tmp";
 	return NULL;
