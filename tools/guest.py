@@ -46,6 +46,8 @@ class Outcome:
 
     def read_kernel(self, line: str) -> None:
         self.halted |= line == "reboot: Power down"
+        if re.match(r"kmemleak: \d+ new", line):
+            return  # init tells which, but for those of the boot
         report = self.reports[-1] if self.reports else None
         if REPORT.search(line) and report and not REPORT.search(report.text):
             report.text = line.strip()  # says more than the line it began with
