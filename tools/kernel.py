@@ -377,7 +377,8 @@ class Kernel:
             lines.append("reboot: Restarting")  # which that does without a word
         sys.path.insert(0, os.path.dirname(os.path.join(self.src, KUNIT)))
         printer = importlib.import_module("kunit_printer").null_printer
-        result = Result(lines, hung, importlib.import_module("kunit_parser").parse_run_tests(lines, printer))
+        result = Result(lines, hung, importlib.import_module("kunit_parser").parse_run_tests(lines, printer),
+                        not self.arch)
         if result.unfinished and result.booted:
             result.find_where(self.list_cases(options))
         return result
@@ -404,8 +405,9 @@ class Report:
 class Result:
     """What a boot came to: kunit.py's results, and what the kernel's log says beyond them."""
 
-    def __init__(self, lines: list[str], hung: bool, tests: Any) -> None:
+    def __init__(self, lines: list[str], hung: bool, tests: Any, silent: bool = True) -> None:
         self.tests, self.counts, self.hung = tests, tests.counts, hung
+        self.silent = silent  # no driver says anything during the tests
         self.reports: list[Report] = []
         self.died = ""  # where, if it did not come to its end
         self.died_in = ""  # the case, if known
@@ -434,7 +436,7 @@ class Result:
             elif report and "cut here" not in line:
                 if REPORT.search(line) and not REPORT.search(report.text):
                     report.text = line.strip()  # says more than the line it began with
-            elif inside and not assertion or REPORT.search(line) or REPORT_PART.search(line):
+            elif self.silent and inside and not assertion or REPORT.search(line) or REPORT_PART.search(line):
                 report = Report(line.strip(), "" if inside else "at boot" if i < first else "at shutdown")
                 self.reports.append(report)
 
