@@ -31,6 +31,10 @@ BUILD = os.path.join(ROOT, "build")
 OVERLAY = ("arch", "fs", "include", "lib", "tools/testing")  # these mirror the kernel tree
 PROFILES = os.path.join(ROOT, "tools/profiles")
 OUR_FIX = os.path.join(ROOT, "fs/fuse/dir.c.patch")
+DIR_C = "fs/fuse/dir.c"
+# For trees from v6.19 to v7.1-rc7, and what makes that form of the function of today's.
+OLD_FIX = os.path.join(ROOT, "fs/fuse/dir.c.v6.19.patch")
+OLD_FORM = os.path.join(ROOT, "tools/variants/lookup-once.patch")
 KUNIT = "tools/testing/kunit/kunit.py"
 TIME_IS_UP = "# judge: time is up"
 
@@ -242,7 +246,7 @@ def stage(kdir: str, version: str, fix: str | None, home: str) -> None:
     os.makedirs(src, exist_ok=True)
     stamps = scan(kdir)
     ours = [file for top in OVERLAY for file in files_below(os.path.join(ROOT, top))]
-    patches = ([fix] if fix else []) + [file for file in ours if file.endswith(".patch") and file != OUR_FIX]
+    patches = ([fix] if fix else []) + [file for file in ours if file.endswith(".patch") and file not in (OUR_FIX, OLD_FIX)]
     with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
         for patch in patches:
             for path in apply_patch(patch, kdir, version, scratch):
@@ -371,14 +375,11 @@ class Kernel:
         progress.enter("run", self.test_log)
         open(self.test_log, "w").close()  # never judge the last run's
         hung = not self.exec(self.run_log, self.args.timeout, *options)
-        lines = [re.sub(r"^\[ *\d+\.\d+\] ", "", line) for line in read(self.test_log).split("\n")]
+        lines = read_log(self.test_log)
         plan = [line for line in lines if re.match(r"1\.\.\d+$", line)][:1]
         if self.args.arch == "s390" and plan == [f"1..{sum(bool(re.match('(not )?ok ', line)) for line in lines)}"]:
             lines.append("reboot: Restarting")  # which that does without a word
-        sys.path.insert(0, os.path.dirname(os.path.join(self.src, KUNIT)))
-        printer = importlib.import_module("kunit_printer").null_printer
-        result = Result(lines, hung, importlib.import_module("kunit_parser").parse_run_tests(lines, printer),
-                        not self.arch)
+        result = Result(lines, hung, parse(self.src, lines), not self.arch)
         if result.unfinished and result.booted:
             result.find_where(self.list_cases(options))
         return result
@@ -389,6 +390,17 @@ class Kernel:
         self.exec(log, 20, "--list_tests", *options)
         os.replace(kept, self.test_log)
         return re.findall(r"^[^\s.\[]+\.[^\s.]+$", read(log), re.M)
+
+
+def read_log(path: str) -> list[str]:
+    return [re.sub(r"^\[ *\d+\.\d+\] ", "", line) for line in read(path).split("\n")]
+
+
+def parse(src: str, lines: list[str]) -> Any:
+    """What the kunit.py of a tree makes of a kernel's log."""
+    sys.path.insert(0, os.path.dirname(os.path.join(src, KUNIT)))
+    printer = importlib.import_module("kunit_printer").null_printer
+    return importlib.import_module("kunit_parser").parse_run_tests(lines, printer)
 
 
 class Report:
