@@ -5,7 +5,7 @@ tree = $(if $(KDIR),--kdir '$(KDIR)')
 profile = $(if $(PROFILE),--profile '$(PROFILE)')
 fix = $(if $(FIX),--fix '$(FIX)')
 
-.PHONY: help check selftest matrix mutants coverage repeat soak test clean
+.PHONY: help check selftest matrix mutants coverage repeat soak bench series series-check test clean
 
 help:
 	@echo 'make check     build a kernel with the fix in UML, run the suites, give a verdict'
@@ -15,6 +15,9 @@ help:
 	@echo 'make coverage  what the suites reach of the functions that the fix changes (clang)'
 	@echo 'make repeat    boot the suites N=1000 times, and count what is not a clean pass'
 	@echo 'make soak      a server, clients and notifications for MINUTES=10, with KASAN and lockdep'
+	@echo 'make bench     what a call costs, with the fix and with 7.3 as it is'
+	@echo 'make series    write what this repository comes to as mails, to out/series/'
+	@echo 'make series-check  prove these, on trees that are made by git am alone (half an hour)'
 	@echo 'make test      the tests of this project itself (takes a while)'
 	@echo 'make clean     remove build/ (the kernel source stays in the cache folder)'
 	@echo
@@ -28,6 +31,7 @@ help:
 	@echo "  FILTER=GLOB     only these cases, e.g. 'fuse_inval_entry.race_*'"
 	@echo "  SCHEDULE=GLOB   only these schedules of fuse_inval_race, e.g. 'file.inval.*'"
 	@echo '  MESSAGES, N, MINUTES of selftest, repeat and soak: how many, how long'
+	@echo '  V=2             of series: version 2'
 	@echo 'More, such as JSON and JUnit results or other architectures: tools/judge --help'
 
 check:
@@ -58,6 +62,18 @@ repeat:
 soak:
 	@tools/deps selftest
 	@tools/soak $(tree) $(fix) $(profile) $(if $(MINUTES),--minutes '$(MINUTES)')
+
+bench:
+	@tools/deps
+	@tools/bench $(tree) $(fix)
+
+series:
+	@tools/deps
+	@tools/series $(tree) $(if $(V),--version '$(V)')
+
+series-check:
+	@tools/deps series
+	@tools/series-check
 
 test:
 	@tools/deps test
