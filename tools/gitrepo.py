@@ -12,11 +12,13 @@ from kernel import ROOT, Stop
 
 def git(tree: str, *options: str) -> str:
     """What it says."""
-    done = subprocess.run(["git", "-C", tree, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, env={
-                              **os.environ, **identity(), "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"})
+    # GIT_DIR, say, would have it work in the user's own repository
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(["git", "-C", tree, "-c", f"core.excludesFile={os.devnull}", "-c", f"core.attributesFile={os.devnull}",
+                           *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          env={**env, **identity(), "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"})
     if done.returncode:
-        raise Stop(f"git {options[0]} failed: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}")
+        raise Stop(f"git {options[0]} failed: {(done.stderr.strip() or 'no reason given').splitlines()[0]}")
     return done.stdout
 
 

@@ -118,7 +118,7 @@ static void bench_cache(struct kunit *test, u64 parent, struct bench_names *name
 			continue;
 		}
 		KUNIT_EXPECT_NOT_ERR_OR_NULL(test, dentry);
-		if (IS_ERR(dentry))
+		if (IS_ERR_OR_NULL(dentry))
 			continue;
 		names->inode[i] = igrab(d_inode(dentry));
 		if (row->entry == BENCH_DIRECTORY)
@@ -196,6 +196,7 @@ static void wait(struct kunit *test)
 	struct fuse_fx_op op = { .parent = get_node_id(d_inode(dir)), .data = ns };
 	u64 values[BENCH_ROUNDS / 3];
 	unsigned int round;
+	int err;
 
 	KUNIT_ASSERT_NOT_NULL(test, ns);
 	for (round = 0; round < ARRAY_SIZE(values); round++) {
@@ -206,7 +207,8 @@ static void wait(struct kunit *test)
 		thread = fuse_fx_run(fx, bench_do_absent, &op);
 		fsleep(*ms * 1000);
 		fuse_fx_gate_open(gate);
-		KUNIT_ASSERT_TRUE(test, kunit_thread_join(thread, NULL));
+		KUNIT_ASSERT_TRUE(test, kunit_thread_join(thread, &err));
+		KUNIT_EXPECT_EQ(test, err, -ENOENT);
 		values[round] = div_u64(*ns, 1000);
 	}
 	bench_say(test, "inval absent, the directory locked for ms", *ms, values,
