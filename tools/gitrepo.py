@@ -23,15 +23,15 @@ def git(tree: str, *options: str) -> str:
 
 
 def identity() -> dict[str, str]:
-    """Who signs, as git knows it in this checkout."""
-    done = subprocess.run(["git", "-C", ROOT, "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT"],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    who = re.match(r"(.*) <(.*)> \d", done.stdout)
-    if not who:
-        raise Stop("git does not know who signs the series:\n  git config --global user.name 'Your Name'\n"
-                   "  git config --global user.email you@example.org")
-    return {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER")
-            for what, value in (("NAME", who[1]), ("EMAIL", who[2]))}
+    """Who signs, as git knows it in this checkout, or else anywhere."""
+    for place in ROOT, "/":
+        done = subprocess.run(["git", "-C", place, "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if who := re.match(r"(.*) <(.*)> \d", done.stdout):
+            return {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER")
+                    for what, value in (("NAME", who[1]), ("EMAIL", who[2]))}
+    raise Stop("git does not know who signs the series:\n  git config --global user.name 'Your Name'\n"
+               "  git config --global user.email you@example.org")
 
 
 def start(tree: str) -> None:
