@@ -5,18 +5,16 @@ program and switches off. The host is not changed, and root gives up being root 
 from __future__ import annotations
 
 import glob
-import importlib
 import os
 import re
 import selectors
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from typing import Any
 
-from kernel import (KUNIT, REPORT, REPORT_PART, ROOT, Kernel, Report, Stop, failures, flush_log, kill_kernels,
+from kernel import (REPORT, REPORT_PART, ROOT, Kernel, Report, Stop, failures, flush_log, kill_kernels, parse,
                     progress, read, run)
 
 SELFTESTS = "tools/testing/selftests/filesystems/fuse"
@@ -119,9 +117,7 @@ def boot(kernel: Kernel, files: list[str], command: list[str], limit: int, **env
         finally:
             kill_kernels(os.path.join(home, "linux"))
             child.communicate()
-    sys.path.insert(0, os.path.dirname(os.path.join(kernel.src, KUNIT)))
-    printer = importlib.import_module("kunit_printer").null_printer
-    outcome.tests = importlib.import_module("kunit_parser").parse_run_tests(outcome.lines, printer)
+    outcome.tests = parse(kernel.src, outcome.lines)
     return outcome
 
 
