@@ -296,7 +296,7 @@ class Kernel:
                 there = sorted(os.path.basename(other)[:-len(".config")] for other in glob.glob(PROFILES + "/*"))
                 raise Stop(f"--profile: there is no {name}, only " + ", ".join(["fast", *there]))
             self.configs += [file] if name != "fast" else []
-        self.make_options = ["--jobs=" + str(args.jobs), *self.asked("make options", "make_options")]
+        self.make_options = self.asked("make options", "make_options")
         if um:
             self.arch, self.boot_options = [], self.asked("kernel arguments of UML", "kernel_args")
         else:
@@ -343,8 +343,21 @@ class Kernel:
         os.makedirs(self.build_dir, exist_ok=True)
         log = os.path.join(self.build_dir, "judge-build.log")
         progress.enter("build", log)
-        configs = [f"--kunitconfig={config}" for config in self.configs]
-        if run(self.kunit("build", *self.arch, *self.make_options, *configs), log) == 0:
+        options = [*self.arch, *self.make_options, *(f"--kunitconfig={config}" for config in self.configs)]
+        jobs = f"--jobs={self.args.jobs}"
+        if self.arch:
+            failed = run(self.kunit("build", jobs, *options), log)
+        else:
+            # As `kunit.py build`, but without olddefconfig when there is nothing to configure, and without what is for
+            # editors and debuggers: that is half of the time, most of the time.
+            config = self.kunit("config", *options)
+            failed = run(config, log)
+            before = "" if failed else read(self.build_dir, ".config")
+            failed = failed or run(["make", "-C", self.src, "ARCH=um", f"O={self.build_dir}", jobs,
+                                    *(option.split("=", 1)[1] for option in self.make_options), "linux"], log)
+            if not failed and read(self.build_dir, ".config") != before:
+                failed = run(config, log)  # kbuild found another compiler: does it have all that we ask for?
+        if not failed:
             return
         lines = [line.replace("ERROR:root:", "").replace(self.src + "/", "").strip() for line in read(log).splitlines()]
         why: list[str] = []
