@@ -345,18 +345,17 @@ class Kernel:
         progress.enter("build", log)
         options = [*self.arch, *self.make_options, *(f"--kunitconfig={config}" for config in self.configs)]
         jobs = f"--jobs={self.args.jobs}"
-        if self.arch:
-            failed = run(self.kunit("build", jobs, *options), log)
-        else:
+        failed, configured = 0, ""
+        if not self.arch:
             # As `kunit.py build`, but without olddefconfig when there is nothing to configure, and without what is for
             # editors and debuggers: that is half of the time, most of the time.
-            config = self.kunit("config", *options)
-            failed = run(config, log)
-            before = "" if failed else read(self.build_dir, ".config")
+            failed = run(self.kunit("config", *options), log)
+            configured = "" if failed else read(self.build_dir, ".config")
             failed = failed or run(["make", "-C", self.src, "ARCH=um", f"O={self.build_dir}", jobs,
                                     *(option.split("=", 1)[1] for option in self.make_options), "linux"], log)
-            if not failed and read(self.build_dir, ".config") != before:
-                failed = run(config, log)  # kbuild found another compiler: does it have all that we ask for?
+        if self.arch or not failed and read(self.build_dir, ".config") != configured:
+            # If kbuild found another compiler, kunit.py says whether all that we ask for is still there.
+            failed = run(self.kunit("build", jobs, *options), log)
         if not failed:
             return
         lines = [line.replace("ERROR:root:", "").replace(self.src + "/", "").strip() for line in read(log).splitlines()]
