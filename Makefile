@@ -5,7 +5,7 @@ tree = $(if $(KDIR),--kdir '$(KDIR)')
 profile = $(if $(PROFILE),--profile '$(PROFILE)')
 fix = $(if $(FIX),--fix '$(FIX)')
 
-.PHONY: help check selftest matrix mutants coverage repeat soak bench series series-check test clean
+.PHONY: help check selftest matrix mutants coverage repeat soak bench bench-loop series series-check test clean
 
 help:
 	@echo 'make check     build a kernel with the fix in UML, run the suites, give a verdict'
@@ -16,6 +16,7 @@ help:
 	@echo 'make repeat    boot the suites N=1000 times, and count what is not a clean pass'
 	@echo 'make soak      a server, clients and notifications for MINUTES=10, with KASAN and lockdep'
 	@echo 'make bench     what a call costs, with the fix and with 7.3 as it is'
+	@echo 'make bench-loop  how long one waits for a verdict, beside kunit.py by itself'
 	@echo 'make series    write what this repository comes to as mails, to out/series/'
 	@echo 'make series-check  prove these, on trees that are made by git am alone (half an hour)'
 	@echo 'make test      the tests of this project itself (takes a while)'
@@ -64,8 +65,12 @@ soak:
 	@tools/soak $(tree) $(fix) $(profile) $(if $(MINUTES),--minutes '$(MINUTES)')
 
 bench:
-	@tools/deps
+	@tools/deps bench
 	@tools/bench $(tree) $(fix)
+
+bench-loop:
+	@tools/deps
+	@tools/bench-loop $(tree)
 
 series:
 	@tools/deps

@@ -31,7 +31,7 @@ class Boot:
         self.names: dict[int, str] = {}  # of the tests around a line, by their indentation
         options = [option.split("=", 1)[1] for option in kernel.boot_options]
         self.child = subprocess.Popen(
-            [os.path.join(kernel.build_dir, "linux"), "kunit.enable=1", "mem=1G", "console=tty", "kunit_shutdown=halt",
+            [kernel.linux, "kunit.enable=1", "mem=1G", "console=tty", "kunit_shutdown=halt",
              f"uml_dir={uml_dir}", *arguments, *options],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
         assert self.child.stdout
@@ -114,4 +114,4 @@ def boots(kernel: Kernel, arguments: dict[str, list[str]], cpu: int = 60, result
         finally:
             for boot in running:
                 boot.end()
-            kill_kernels(os.path.join(kernel.build_dir, "linux"))
+            kill_kernels(kernel.linux)

@@ -94,8 +94,9 @@ def boot(kernel: Kernel, files: list[str], command: list[str], limit: int, **env
     outcome = Outcome(command[0], os.path.join(kernel.build_dir, f"guest-{command[0]}.log"))
     progress.enter(command[0], outcome.log)
     with tempfile.TemporaryDirectory() as home, open(outcome.log, "w") as out:
-        for file in [os.path.join(kernel.build_dir, "linux"), os.path.join(ROOT, "tools/guest/init"), *files]:
+        for file in [os.path.join(ROOT, "tools/guest/init"), *files]:
             shutil.copy(file, home)
+        linux = shutil.copy(kernel.linux, home)
         os.mkdir(os.path.join(home, "uml"))
         who: dict[str, Any] = {}
         if os.geteuid() == 0:
@@ -110,12 +111,12 @@ def boot(kernel: Kernel, files: list[str], command: list[str], limit: int, **env
         # its memory is a file in TMPDIR, else in /dev/shm or /tmp, and the first may be root's
         env = {name: value for name, value in os.environ.items() if name not in ("TMPDIR", "TMP", "TEMP")}
         # whoever kills us kills it
-        child = subprocess.Popen(["setpriv", "--pdeathsig=KILL", os.path.join(home, "linux"), *arguments], cwd=home, env=env,
+        child = subprocess.Popen(["setpriv", "--pdeathsig=KILL", linux, *arguments], cwd=home, env=env,
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **who)
         try:
             listen(outcome, child, out, limit, os.path.join(home, "uml/kernel/mconsole"))
         finally:
-            kill_kernels(os.path.join(home, "linux"))
+            kill_kernels(linux)
             child.communicate()
     outcome.tests = parse(kernel.src, outcome.lines)
     return outcome

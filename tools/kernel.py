@@ -292,10 +292,10 @@ class Kernel:
         self.configs = [os.path.join(ROOT, ".kunitconfig" if um else "fs/fuse/.kunitconfig")]
         for name in args.profile.split(","):
             file = os.path.join(PROFILES, name + ".config")
-            if name != "fast" and not os.path.isfile(file):
-                there = sorted(os.path.basename(other)[:-len(".config")] for other in glob.glob(PROFILES + "/*"))
-                raise Stop(f"--profile: there is no {name}, only " + ", ".join(["fast", *there]))
-            self.configs += [file] if name != "fast" else []
+            if not os.path.isfile(file):
+                there = (os.path.basename(other)[:-len(".config")] for other in glob.glob(PROFILES + "/*"))
+                raise Stop(f"--profile: there is no {name}, only " + ", ".join(sorted(there)))
+            self.configs += [file] if um or name != "fast" else []  # that one is about UML
         self.make_options = self.asked("make options", "make_options")
         if um:
             self.arch, self.boot_options = [], self.asked("kernel arguments of UML", "kernel_args")
@@ -315,6 +315,7 @@ class Kernel:
         self.home = os.path.join(BUILD, f"{self.name}-{hashlib.sha256(self.kdir.encode()).hexdigest()[:6]}")
         self.src = os.path.join(self.home, "src")
         self.build_dir = os.path.join(self.home, args.profile + ("" if um else "-" + args.arch))
+        self.linux = os.path.join(self.build_dir, "linux")
         self.test_log = os.path.join(self.build_dir, "test.log")  # kunit.py's
         self.run_log = os.path.join(self.build_dir, "judge-run.log")
 
@@ -367,19 +368,18 @@ class Kernel:
 
     def exec(self, log: str, timeout: int, *options: str) -> bool:
         """Boots once through kunit.py, which writes the kernel's log to test_log. False if it hung."""
-        binary = os.path.join(self.build_dir, "linux")
         hung: list[bool] = []
         with tempfile.TemporaryDirectory() as uml_dir:
             def time_is_up() -> None:
                 hung.append(True)
                 flush_log(os.path.join(uml_dir, "kernel/mconsole"))
-                kill_kernels(binary)
+                kill_kernels(self.linux)
             uml = [] if self.arch else [f"--kernel_args=uml_dir={uml_dir}", "--kernel_args=umid=kernel"]
             try:
                 run(self.kunit("exec", f"--timeout={timeout + 30}", *self.arch, *uml, *self.boot_options,
                                *options), log, limit=timeout, at_limit=time_is_up)
             finally:
-                kill_kernels(binary)
+                kill_kernels(self.linux)
         return not hung
 
     def boot(self, *options: str) -> Result:
@@ -528,8 +528,8 @@ def add_arguments(parser: argparse.ArgumentParser, fix: bool = True, timeout: in
     parser.add_argument("--jobs", metavar="N", type=positive, default=os.cpu_count() or 1, help="of make (default: all CPUs)")
 
 
-def command(work: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser) -> int:
-    """Does a command's work, alone in this checkout; returns its exit status."""
+def command(work: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, lock: str = "lock") -> int:
+    """Does a command's work, the only one with that lock in this checkout; returns its exit status."""
     args = parser.parse_args()
     sys.dont_write_bytecode = True
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -537,14 +537,14 @@ def command(work: Callable[[argparse.Namespace], int], parser: argparse.Argument
     name = os.path.basename(sys.argv[0])
     try:
         os.makedirs(BUILD, exist_ok=True)
-        with open(os.path.join(BUILD, "lock"), "a+") as lock:
+        with open(os.path.join(BUILD, lock), "a+") as file:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Stop(f"another command (pid {read(lock.name).strip()}) is at work in this checkout: "
+                raise Stop(f"another command (pid {read(file.name).strip()}) is at work in this checkout: "
                            "wait for it, or use a second clone") from None
-            lock.truncate(0)
-            print(os.getpid(), file=lock, flush=True)
+            file.truncate(0)
+            print(os.getpid(), file=file, flush=True)
             return work(args)
     except (Stop, OSError, subprocess.TimeoutExpired) as why:
         progress.enter("")
