@@ -4,6 +4,7 @@ on which machine."""
 
 from __future__ import annotations
 
+import glob
 import os
 import platform
 import re
@@ -66,15 +67,20 @@ def spread(values: list[int]) -> str:
 
 
 def write(path: str, title: str, what: str, comparisons: list[Comparison]) -> None:
-    """Writes PATH.md, with a plot beside it for each table, and prints it."""
+    """Writes PATH.md, with a plot beside it for each table."""
     model = re.findall("^model name\t: (.*)", read("/proc/cpuinfo"), re.M)[:1] or [platform.machine()]
     text = f"# {title}\n\n{os.cpu_count()} x {model[0]}; {time.strftime('%Y-%m-%d')}; {what}"
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     for comparison in comparisons:
-        plot = f"{path}-{comparison.title.lower().replace(' ', '-')}.svg"
+        plot = f"{path}.{comparison.title.lower().replace(' ', '-')}.svg"
         with open(plot, "w") as file:
             file.write(comparison.plot())
         text += f"\n## {comparison.title}\n\n{comparison.table()}\n![ratios]({os.path.basename(plot)})\n"
     with open(path + ".md", "w") as file:
         file.write(text)
-    print(f"{text}\n{file.name.replace(ROOT + '/', '')}")
+
+
+def remove(path: str) -> None:
+    """Takes away what an earlier run has written there."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    for old in glob.glob(glob.escape(path) + ".*"):
+        os.unlink(old)
