@@ -59,10 +59,14 @@ class Outcome:
         return bool(self.tests.expected_count and counts.passed) and not (self.died or self.status or self.reports or counts.failed or counts.crashed or counts.errors)
 
 
-def make(kernel: Kernel, output: str, *arguments: str) -> None:
-    """Builds programs into a folder."""
+def check_libfuse() -> None:
     if not shutil.which("pkg-config") or subprocess.run(["pkg-config", "fuse3"], capture_output=True).returncode:
         raise Stop("libfuse 3 or pkg-config is missing, which the programs in user space need: see tools/deps selftest")
+
+
+def make(kernel: Kernel, output: str, *arguments: str) -> None:
+    """Builds programs into a folder."""
+    check_libfuse()
     os.makedirs(output, exist_ok=True)
     log = os.path.join(kernel.build_dir, "programs.log")
     if run(["make", *arguments], log):
