@@ -53,13 +53,13 @@ class Comparison:
             value = 1 / self.ratio(row) if row.unit.startswith("calls") else self.ratio(row)
             y, width = 40 + 18 * i, min(value * scale, 300)
             what = row.what + (f", {row.size}" if row.size else "")
-            bars += (f'<text x="310" y="{y + 12}" text-anchor="end">{what}</text>'
-                     f'<rect x="320" y="{y + 2}" width="{width:.1f}" height="13" fill="{"#2a7" if value <= self.goal else "#c63"}"/>'
-                     f'<text x="{325 + width:.1f}" y="{y + 12}">{value:.2f}</text>\n')
-        return (f'<svg xmlns="http://www.w3.org/2000/svg" width="700" height="{height}" font-family="sans-serif" font-size="12">\n'
-                f'<rect width="700" height="{height}" fill="#fff"/><text x="10" y="20" font-size="14">{self.title}: '
+            bars += (f'<text x="350" y="{y + 12}" text-anchor="end">{what}</text>'
+                     f'<rect x="360" y="{y + 2}" width="{width:.1f}" height="13" fill="{"#2a7" if value <= self.goal else "#c63"}"/>'
+                     f'<text x="{365 + width:.1f}" y="{y + 12}">{value:.2f}</text>\n')
+        return (f'<svg xmlns="http://www.w3.org/2000/svg" width="740" height="{height}" font-family="sans-serif" font-size="12">\n'
+                f'<rect width="740" height="{height}" fill="#fff"/><text x="10" y="20" font-size="14">{self.title}: '
                 f'{" against ".join(self.names)}</text>\n{bars}'
-                f'<path d="M470 32V{height - 10}" stroke="#000" stroke-dasharray="3"/></svg>\n')
+                f'<path d="M510 32V{height - 10}" stroke="#000" stroke-dasharray="3"/></svg>\n')
 
 
 def spread(values: list[int]) -> str:
