@@ -37,6 +37,9 @@ OLD_FIX = os.path.join(ROOT, "fs/fuse/dir.c.v6.19.patch")
 OLD_FORM = os.path.join(ROOT, "tools/variants/lookup-once.patch")
 KUNIT = "tools/testing/kunit/kunit.py"
 TIME_IS_UP = "# judge: time is up"
+# Where distributions have the compilers that look up what they have compiled before, and where that is kept.
+CCACHE = ("/usr/lib/ccache", "/usr/lib64/ccache", "/usr/lib/ccache/bin")
+KEPT = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "fuse-inval-kunit/ccache")
 
 # A line of a kernel report that says what it is about; a line that only belongs to one.
 REPORT = re.compile(
@@ -86,16 +89,28 @@ class Progress:
 progress = Progress()
 
 
+def environment() -> dict[str, str]:
+    """For kbuild and all else that is run: what changes a build is said by us alone."""
+    env = {name: value for name, value in os.environ.items()  # `make check` exports its own
+           if not name.startswith(("MAKE", "MFLAGS", "KBUILD_", "KCONFIG_", "ARCH", "CROSS_", "CCACHE_"))}
+    # The date and the number of a build would be compiled anew each time.
+    env.update(LC_ALL="C", PYTHONDONTWRITEBYTECODE="1", KBUILD_BUILD_TIMESTAMP="1970-01-01", KBUILD_BUILD_VERSION="1")
+    compilers = next((path for path in CCACHE if os.path.exists(os.path.join(path, "gcc"))), "")
+    with contextlib.suppress(OSError):  # without that folder, without a cache
+        os.makedirs(KEPT, exist_ok=True)
+    if compilers and os.access(KEPT, os.W_OK):
+        # By PATH, so that no command line differs. What a file includes is what the compiler tells kbuild.
+        env.update(PATH=f"{compilers}:{env.get('PATH', os.defpath)}", CCACHE_DIR=KEPT, CCACHE_DEPEND="1", CCACHE_MAXSIZE="1G")
+    return env
+
+
 def run(command: list[str], log: str, err: int | None = subprocess.STDOUT,
         limit: float = float("inf"), at_limit: Callable[[], None] = lambda: None) -> int:
     """Runs a command to its end, or until we are asked to stop. at_limit() has to make it end then.
     None of its processes stays: they get SIGINT, because make then removes what it had half made,
     and kunit.py does not die of it but waits for make or the kernel."""
-    env = {name: value for name, value in os.environ.items()  # `make check` exports its own
-           if not name.startswith(("MAKE", "MFLAGS", "KBUILD_", "KCONFIG_", "ARCH", "CROSS_"))}
-    env.update(LC_ALL="C", PYTHONDONTWRITEBYTECODE="1")
     with open(log, "w") as out:
-        child = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+        child = subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                                  start_new_session=True)
     end = time.monotonic() + limit
     try:
@@ -263,7 +278,7 @@ def stage(kdir: str, version: str, fix: str | None, home: str) -> None:
             # If we are interrupted, the next run must not trust any of these.
             write_manifest(manifest, {**old, **dict.fromkeys(changed + gone, "")})
             kconfig = any(os.path.basename(path).startswith("Kconfig") for path in changed + gone)
-            for config in glob.glob(os.path.join(glob.escape(home), "*/.config")) if kconfig else []:
+            for config in glob.glob(os.path.join(glob.escape(src), "*/.config")) if kconfig else []:
                 os.unlink(config)  # kunit.py makes it anew: a default may have changed
         for path in gone:
             with contextlib.suppress(OSError):  # gone already, or the directory is still needed
@@ -314,7 +329,8 @@ class Kernel:
         self.name = re.sub(r"[^\w.+-]", "_", os.path.basename(self.kdir))
         self.home = os.path.join(BUILD, f"{self.name}-{hashlib.sha256(self.kdir.encode()).hexdigest()[:6]}")
         self.src = os.path.join(self.home, "src")
-        self.build_dir = os.path.join(self.home, args.profile + ("" if um else "-" + args.arch))
+        # In the tree, because kbuild calls that "..", wherever it is: so a file that was compiled for another is known.
+        self.build_dir = os.path.join(self.src, "kunit-" + args.profile + ("" if um else "-" + args.arch))
         self.linux = os.path.join(self.build_dir, "linux")
         self.test_log = os.path.join(self.build_dir, "test.log")  # kunit.py's
         self.run_log = os.path.join(self.build_dir, "judge-run.log")
