@@ -20,7 +20,7 @@ help:
 	@echo 'make series    write what this repository comes to as mails, to out/series/'
 	@echo 'make series-check  prove these, on trees that are made by git am alone (half an hour)'
 	@echo 'make test      the tests of this project itself (takes a while)'
-	@echo 'make clean     remove build/ (the kernel source stays in the cache folder)'
+	@echo 'make clean     remove build/ (the cache folder stays: the kernel source, and what was compiled)'
 	@echo
 	@echo 'Variables of make check, and of the others where that makes sense:'
 	@echo '  KDIR=DIR        your own kernel tree, 7.2 or later (default: from Debian)'

@@ -39,7 +39,8 @@ KUNIT = "tools/testing/kunit/kunit.py"
 TIME_IS_UP = "# judge: time is up"
 # Where distributions have the compilers that look up what they have compiled before, and where that is kept.
 CCACHE = ("/usr/lib/ccache", "/usr/lib64/ccache", "/usr/lib/ccache/bin")
-KEPT = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "fuse-inval-kunit/ccache")
+KEPT = os.path.abspath(os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),
+                                    "fuse-inval-kunit/ccache"))
 
 # A line of a kernel report that says what it is about; a line that only belongs to one.
 REPORT = re.compile(
@@ -92,7 +93,7 @@ progress = Progress()
 def environment() -> dict[str, str]:
     """For kbuild and all else that is run: what changes a build is said by us alone."""
     env = {name: value for name, value in os.environ.items()  # `make check` exports its own
-           if not name.startswith(("MAKE", "MFLAGS", "KBUILD_", "KCONFIG_", "ARCH", "CROSS_", "CCACHE_"))}
+           if not name.startswith(("MAKE", "MFLAGS", "KBUILD_", "KCONFIG_", "ARCH", "CROSS_", "CCACHE_")) or name == "CCACHE_DISABLE"}
     # The date and the number of a build would be compiled anew each time.
     env.update(LC_ALL="C", PYTHONDONTWRITEBYTECODE="1", KBUILD_BUILD_TIMESTAMP="1970-01-01", KBUILD_BUILD_VERSION="1")
     compilers = next((path for path in CCACHE if os.path.exists(os.path.join(path, "gcc"))), "")
