@@ -93,7 +93,8 @@ progress = Progress()
 def environment() -> dict[str, str]:
     """For kbuild and all else that is run: what changes a build is said by us alone."""
     env = {name: value for name, value in os.environ.items()  # `make check` exports its own
-           if not name.startswith(("MAKE", "MFLAGS", "KBUILD_", "KCONFIG_", "ARCH", "CROSS_", "CCACHE_")) or name == "CCACHE_DISABLE"}
+           if not name.startswith(("MAKE", "MFLAGS", "KBUILD_", "KCONFIG_", "ARCH", "CROSS_", "CCACHE_"))
+           or name == "CCACHE_DISABLE"}
     # The date and the number of a build would be compiled anew each time.
     env.update(LC_ALL="C", PYTHONDONTWRITEBYTECODE="1", KBUILD_BUILD_TIMESTAMP="1970-01-01", KBUILD_BUILD_VERSION="1")
     compilers = next((path for path in CCACHE if os.path.exists(os.path.join(path, "gcc"))), "")
