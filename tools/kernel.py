@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any, Callable, Iterable
+from typing import Any, Callable, Iterable, Mapping
 
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 BUILD = os.path.join(ROOT, "build")
@@ -37,10 +37,10 @@ OLD_FIX = os.path.join(ROOT, "fs/fuse/dir.c.v6.19.patch")
 OLD_FORM = os.path.join(ROOT, "tools/variants/lookup-once.patch")
 KUNIT = "tools/testing/kunit/kunit.py"
 TIME_IS_UP = "# judge: time is up"
-# Where distributions have the compilers that look up what they have compiled before, and where that is kept.
+# Where distributions have ccache under the names of compilers, and where it keeps what they have made.
 CCACHE = ("/usr/lib/ccache", "/usr/lib64/ccache", "/usr/lib/ccache/bin")
-KEPT = os.path.abspath(os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),
-                                    "fuse-inval-kunit/ccache"))
+KEPT = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "fuse-inval-kunit/ccache")
+TOOLCHAIN = ("binutils", "clang", "cpp", "gcc", "libc6-dev", "libclang", "libllvm", "linux-libc-dev")  # of Debian
 
 # A line of a kernel report that says what it is about; a line that only belongs to one.
 REPORT = re.compile(
@@ -90,29 +90,40 @@ class Progress:
 progress = Progress()
 
 
-def environment() -> dict[str, str]:
-    """For kbuild and all else that is run: what changes a build is said by us alone."""
-    env = {name: value for name, value in os.environ.items()  # `make check` exports its own
-           if not name.startswith(("MAKE", "MFLAGS", "KBUILD_", "KCONFIG_", "ARCH", "CROSS_", "CCACHE_"))
-           or name == "CCACHE_DISABLE"}
+def with_ccache() -> dict[str, str]:
+    """For the environment of UML's build: ccache, if it is there, with a folder of our own.
+
+    It knows what a file includes from what the compiler tells kbuild. That leaves out the headers of the system: they
+    and the tools are looked at here, as Debian installed them. Nobody tells what assembly embeds: KAFLAGS makes ccache
+    read it first, and keep away from an .incbin. Other architectures overwrite these flags."""
     # The date and the number of a build would be compiled anew each time.
-    env.update(LC_ALL="C", PYTHONDONTWRITEBYTECODE="1", KBUILD_BUILD_TIMESTAMP="1970-01-01", KBUILD_BUILD_VERSION="1")
+    env = {"KBUILD_BUILD_TIMESTAMP": "2000-01-01", "KBUILD_BUILD_VERSION": "1"}
     compilers = next((path for path in CCACHE if os.path.exists(os.path.join(path, "gcc"))), "")
-    with contextlib.suppress(OSError):  # without that folder, without a cache
+    if not compilers or not os.path.isabs(KEPT):
+        return env
+    with contextlib.suppress(OSError):
         os.makedirs(KEPT, exist_ok=True)
-    if compilers and os.access(KEPT, os.W_OK):
-        # By PATH, so that no command line differs. What a file includes is what the compiler tells kbuild.
-        env.update(PATH=f"{compilers}:{env.get('PATH', os.defpath)}", CCACHE_DIR=KEPT, CCACHE_DEPEND="1", CCACHE_MAXSIZE="1G")
+        if os.stat(KEPT).st_uid == os.getuid() and os.access(KEPT, os.W_OK):  # or folders in it are somebody else's
+            files = sorted(path for name in TOOLCHAIN for path in glob.glob(f"/var/lib/dpkg/info/{name}*.md5sums"))
+            tools = hashlib.sha256("".join(map(read, files)).encode()).hexdigest()
+            env.update(PATH=f"{compilers}:{os.environ.get('PATH', os.defpath)}",  # so that no command line says so
+                       CCACHE_CONFIGPATH="/dev/null", CCACHE_DIR=KEPT, CCACHE_MAXSIZE="1G", CCACHE_NAMESPACE=tools,
+                       CCACHE_DEPEND="1", KAFLAGS="-Wp,-UNO_DIRECT_MODE")
     return env
 
 
-def run(command: list[str], log: str, err: int | None = subprocess.STDOUT,
-        limit: float = float("inf"), at_limit: Callable[[], None] = lambda: None) -> int:
-    """Runs a command to its end, or until we are asked to stop. at_limit() has to make it end then.
-    None of its processes stays: they get SIGINT, because make then removes what it had half made,
+def run(command: list[str], log: str, err: int | None = subprocess.STDOUT, limit: float = float("inf"),
+        at_limit: Callable[[], None] = lambda: None, more: Mapping[str, str] = {}) -> int:
+    """Runs a command to its end, or until we are asked to stop; more is for its environment. at_limit() has to make
+    it end then. None of its processes stays: they get SIGINT, because make then removes what it had half made,
     and kunit.py does not die of it but waits for make or the kernel."""
+    env = {name: value for name, value in os.environ.items()  # `make check` exports its own
+           if not name.startswith(("MAKE", "MFLAGS", "KBUILD_", "KCONFIG_", "ARCH", "CROSS_", "CCACHE_"))
+           or name == "CCACHE_DISABLE"}
+    env.update(LC_ALL="C", PYTHONDONTWRITEBYTECODE="1")
+    env.update(more)
     with open(log, "w") as out:
-        child = subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+        child = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                                  start_new_session=True)
     end = time.monotonic() + limit
     try:
@@ -184,7 +195,7 @@ def scan(kdir: str) -> dict[str, str]:
         with os.scandir(os.path.join(kdir, here)) as entries:
             for entry in entries:
                 path = here + entry.name
-                if entry.name in (".git", "__pycache__") or entry.path == ROOT:
+                if entry.name in (".git", "__pycache__") or entry.path == ROOT or not here and entry.name.startswith("kunit-"):
                     continue
                 if entry.is_symlink():
                     stamps[path] = "-> " + os.readlink(entry.path)
@@ -364,22 +375,23 @@ class Kernel:
         progress.enter("build", log)
         options = [*self.arch, *self.make_options, *(f"--kunitconfig={config}" for config in self.configs)]
         jobs = f"--jobs={self.args.jobs}"
+        env = {} if self.arch else with_ccache()
         failed, configured = 0, ""
         if not self.arch:
             # As `kunit.py build`, but without olddefconfig when there is nothing to configure, and without what is for
             # editors and debuggers: that is half of the time, most of the time.
-            failed = run(self.kunit("config", *options), log)
+            failed = run(self.kunit("config", *options), log, more=env)
             configured = "" if failed else read(self.build_dir, ".config")
             failed = failed or run(["make", "-C", self.src, "ARCH=um", f"O={self.build_dir}", jobs,
-                                    *(option.split("=", 1)[1] for option in self.make_options), "linux"], log)
+                                    *(option.split("=", 1)[1] for option in self.make_options), "linux"], log, more=env)
         if self.arch or not failed and read(self.build_dir, ".config") != configured:
             # If kbuild found another compiler, kunit.py says whether all that we ask for is still there.
-            failed = run(self.kunit("build", jobs, *options), log)
+            failed = run(self.kunit("build", jobs, *options), log, more=env)
         if not failed:
             return
-        lines = [line.replace("ERROR:root:", "").replace(self.src + "/", "").strip() for line in read(log).splitlines()]
+        lines = [re.sub(r"^(ERROR:root:|\.\./)|" + re.escape(self.src + "/"), "", line.strip()) for line in read(log).splitlines()]
         why: list[str] = []
-        for pattern in (r":\d+: (fatal )?error: ", "undefined reference|multiple definition|ERROR: modpost",
+        for pattern in ("^ccache: error: ", r":\d+: (fatal )?error: ", "undefined reference|multiple definition|ERROR: modpost",
                         "Missing: |ConfigError|Multiple values", r"Kconfig.*:\d+:|not found|\*\*\* \w", "."):
             why = why or [line for line in lines if re.search(pattern, line)][:3]
         raise Stop("\n".join(["the kernel does not build:", *why, f"log: {log}"]))
