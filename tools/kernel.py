@@ -195,8 +195,10 @@ def scan(kdir: str) -> dict[str, str]:
         with os.scandir(os.path.join(kdir, here)) as entries:
             for entry in entries:
                 path = here + entry.name
-                if entry.name in (".git", "__pycache__") or entry.path == ROOT or not here and entry.name.startswith("kunit-"):
+                if entry.name in (".git", "__pycache__") or entry.path == ROOT:
                     continue
+                if not here and entry.name.startswith("kunit-"):
+                    continue  # a build directory of a tree that is a stage: we shall write to one of that name
                 if entry.is_symlink():
                     stamps[path] = "-> " + os.readlink(entry.path)
                 elif entry.is_file():
