@@ -19,7 +19,8 @@ help:
 	@echo 'make bench-loop  how long one waits for a verdict, beside kunit.py by itself'
 	@echo 'make series    write what this repository comes to as mails, to out/series/'
 	@echo 'make series-check  prove these, on trees that are made by git am alone (half an hour)'
-	@echo 'make test      the tests of this project itself (takes a while)'
+	@echo 'make test      the tests of this project itself (a quarter of an hour or more)'
+	@echo 'make test QUICK=1  those to run before every commit'
 	@echo 'make clean     remove build/ (the cache folder stays: the kernel source, and what was compiled)'
 	@echo
 	@echo 'Variables of make check, and of the others where that makes sense:'
@@ -82,7 +83,7 @@ series-check:
 
 test:
 	@tools/deps test
-	@tools/test
+	@tools/test $(if $(QUICK),--quick)
 
 clean:
 	rm -rf build
