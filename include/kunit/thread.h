@@ -6,6 +6,21 @@
  * on a lock or has ended, and join it within a limit. This turns a race into a
  * sequence of steps that a test spells out.
  *
+ * A thread can also be stopped at any of its preemption points, to see what
+ * happens if something else runs just there:
+ *
+ *	for (point = 0; ; point++) {
+ *		thread = kunit_thread_run_to(test, "thread", fn, data, point);
+ *		if (kunit_thread_wait(thread) != KUNIT_THREAD_STOPPED)
+ *			break;
+ *		...
+ *		kunit_thread_join(thread, &ret);
+ *	}
+ *
+ * A preemption point is the start of a basic block, as the compiler sees it, of a
+ * file in %CONFIG_KUNIT_POINTS_IN, where the thread may sleep: it holds no
+ * spinlock, interrupts and preemption are enabled, and it is not about to sleep.
+ *
  * One thread at a time, most often that of the test, may wait for another.
  */
 
@@ -17,10 +32,8 @@
 #include <linux/jiffies.h>
 #include <linux/types.h>
 
-struct completion;
 struct kunit;
 struct kunit_thread;
-struct mutex;
 struct rw_semaphore;
 
 /*
@@ -98,45 +111,6 @@ bool kunit_thread_sleeps_on_rwsem(struct kunit_thread *thread,
 				  struct rw_semaphore *sem);
 
 /**
- * kunit_thread_sleeps_on_mutex() - Wait until a thread sleeps on a mutex
- * @thread: The thread.
- * @lock: The mutex that somebody other than @thread holds until this returns. A
- *        thread that was woken may still be seen in the queue.
- *
- * Waits until either @thread sleeps in the queue of @lock or it has ended. When
- * neither happens within the limit the test fails.
- *
- * Without %CONFIG_DETECT_HUNG_TASK_BLOCKER any other sleep of @thread counts as
- * long as somebody waits for @lock: the caller has to know that nobody but
- * @thread can.
- *
- * Context: Process context; may sleep. The caller may hold @lock, but must not
- * if @thread has to end.
- *
- * Return: true if the thread sleeps on @lock; false if it has ended, or if the
- * limit was exceeded.
- */
-bool kunit_thread_sleeps_on_mutex(struct kunit_thread *thread, struct mutex *lock);
-
-/**
- * kunit_thread_sleeps_on_completion() - Wait until a thread sleeps on a completion
- * @thread: The thread.
- * @done: The completion that nobody has completed. It has to stay where it is
- *        until this returns, whatever @thread does with it.
- *
- * Waits until either @thread sleeps in the queue of @done or it has ended. When
- * neither happens within the limit the test fails. A completion knows its
- * waiters, so there may be others in every configuration.
- *
- * Context: Process context; may sleep.
- *
- * Return: true if the thread sleeps on @done; false if it has ended, or if the
- * limit was exceeded.
- */
-bool kunit_thread_sleeps_on_completion(struct kunit_thread *thread,
-				       struct completion *done);
-
-/**
  * kunit_thread_join() - Wait until a thread has ended
  * @thread: The thread.
  * @ret: Where to put what the function of the thread returned, or NULL. It is
@@ -148,10 +122,93 @@ bool kunit_thread_sleeps_on_completion(struct kunit_thread *thread,
  * Context: Process context; may sleep. The caller must not hold a lock that the
  * thread needs.
  *
+ * A thread that is stopped at a point goes on.
+ *
  * Return: true if the thread has ended; false if it has not, and *@ret is
  * -ETIMEDOUT then.
  */
 bool kunit_thread_join(struct kunit_thread *thread, int *ret);
+
+/* As the point to stop at: at none. */
+#define KUNIT_NO_POINT		ULONG_MAX
+
+/* What a thread does, see kunit_thread_wait(). */
+enum kunit_thread_state {
+	KUNIT_THREAD_ENDED,
+	KUNIT_THREAD_STOPPED,	/* at the point that it was to run to */
+	KUNIT_THREAD_SLEEPS,	/* somewhere else */
+	KUNIT_THREAD_LATE,	/* it runs on: the limit was exceeded */
+};
+
+/**
+ * kunit_points_missing() - Find out why no thread can be stopped at a point
+ *
+ * Points need %CONFIG_KUNIT_POINTS and %CONFIG_PREEMPT_COUNT, and a machine with one
+ * CPU: with more of them, what runs beside a stopped thread is not determined.
+ *
+ * Return: the reason, for kunit_skip(), or NULL if threads can be stopped.
+ */
+const char *kunit_points_missing(void);
+
+/**
+ * kunit_thread_run_to() - Run a function in a thread and stop it at a point
+ * @test: The test context object.
+ * @name: The name of the new thread.
+ * @fn: The function to run, see kunit_thread_run().
+ * @data: The argument of @fn.
+ * @point: The point to stop at: 0 is the first one that the thread comes to.
+ *
+ * The thread keeps whatever locks it has while it is stopped. When the test ends,
+ * also by an assertion, all threads that it has stopped go on before the first
+ * of them is joined. kunit_points_missing() has to be NULL.
+ *
+ * Context: Process context; may sleep.
+ *
+ * Return: the thread, as of kunit_thread_run().
+ */
+struct kunit_thread *kunit_thread_run_to(struct kunit *test, const char *name,
+					 int (*fn)(void *data), void *data,
+					 unsigned long point);
+
+/**
+ * kunit_thread_wait() - Wait until a thread gets no further
+ * @thread: The thread.
+ *
+ * Waits until @thread has ended, is stopped at its point, or sleeps. Whether what
+ * it sleeps for comes soon is for the caller to know: a thread that waits for a work
+ * item, for instance, sleeps. When it still runs after the limit, the test fails.
+ *
+ * Context: Process context; may sleep.
+ *
+ * Return: what the thread does.
+ */
+enum kunit_thread_state kunit_thread_wait(struct kunit_thread *thread);
+
+/**
+ * kunit_thread_go_on() - Let a thread that is stopped at a point go on
+ * @thread: The thread.
+ * @point: The point to stop at next, counted from the start of the thread; one that
+ *	it has passed, or %KUNIT_NO_POINT, is never reached.
+ *
+ * Context: Any context.
+ */
+void kunit_thread_go_on(struct kunit_thread *thread, unsigned long point);
+
+/**
+ * kunit_thread_points() - How many points a thread has come to
+ * @thread: The thread, which is stopped at one or has ended.
+ *
+ * Return: their number, the point where it is stopped included.
+ */
+unsigned long kunit_thread_points(struct kunit_thread *thread);
+
+/**
+ * kunit_thread_where() - Where a thread was stopped last
+ * @thread: The thread.
+ *
+ * Return: an address in the basic block, for %pS or addr2line, or NULL.
+ */
+void *kunit_thread_where(struct kunit_thread *thread);
 
 #endif /* IS_ENABLED(CONFIG_KUNIT) */
 

@@ -11,7 +11,6 @@
 #include <linux/cpumask.h>
 #include <linux/delay.h>
 #include <linux/jiffies.h>
-#include <linux/mutex.h>
 #include <linux/rwsem.h>
 
 #include <kunit/resource.h>
@@ -31,8 +30,7 @@ struct thread_test_waiter {
 /* All that the threads of a case share; it outlives them, whatever happens. */
 struct thread_test {
 	struct kunit failing;		/* A test that is expected to fail. */
-	struct rw_semaphore sem;	/* What a thread can sleep on, */
-	struct mutex mutex;		/* one of each kind. */
+	struct rw_semaphore sem;	/* What a thread can sleep on. */
 	struct completion completion;
 	struct thread_test_waiter waiters[3];
 	int served;
@@ -71,15 +69,6 @@ static int read_sem(void *data)
 
 	down_read(&tt->sem);
 	up_read(&tt->sem);
-	return 0;
-}
-
-static int lock_mutex(void *data)
-{
-	struct thread_test *tt = data;
-
-	mutex_lock(&tt->mutex);
-	mutex_unlock(&tt->mutex);
 	return 0;
 }
 
@@ -158,10 +147,10 @@ static void ended(struct kunit *test)
 	thread = kunit_thread_run(test, "thread", write_sem, tt);
 	KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_rwsem(thread, &tt->sem));
 	KUNIT_EXPECT_EQ(test, tt->served, 1);
-	KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_mutex(thread, &tt->mutex));
-	KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_completion(thread, &tt->completion));
+	KUNIT_EXPECT_EQ(test, kunit_thread_wait(thread), KUNIT_THREAD_ENDED);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, NULL));
 	KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_rwsem(thread, &tt->sem));
+	KUNIT_EXPECT_EQ(test, kunit_thread_wait(thread), KUNIT_THREAD_ENDED);
 }
 
 struct rwsem_param {
@@ -188,43 +177,6 @@ static void waits_for_rwsem(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(thread, &tt->sem));
 	up_write(&tt->sem);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, NULL));
-}
-
-static void waits_for_mutex(struct kunit *test)
-{
-	struct thread_test *tt = test->priv;
-	struct kunit_thread *thread;
-
-	mutex_lock(&tt->mutex);
-	thread = kunit_thread_run(test, "waiter", lock_mutex, tt);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_mutex(thread, &tt->mutex));
-	mutex_unlock(&tt->mutex);
-	/* It was woken but it is still in the queue; another CPU may be faster. */
-	if (num_online_cpus() == 1)
-		KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_mutex(thread, &tt->mutex));
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, NULL));
-}
-
-/* The first of two is let go: the other one sleeps on, as a single look tells. */
-static void waits_for_completion(struct kunit *test)
-{
-	struct thread_test *tt = test->priv;
-	struct completion *done = &tt->completion;
-	struct kunit_thread *first, *second;
-
-	first = kunit_thread_run(test, "first", wait_completion, tt);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_completion(first, done));
-	second = kunit_thread_run(test, "second", wait_completion, tt);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_completion(second, done));
-
-	complete(done);
-	KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_completion(first, done));
-	kunit_thread_set_limit(second, 0);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_completion(second, done));
-
-	complete(done);
-	kunit_thread_set_limit(second, KUNIT_THREAD_LIMIT);
-	KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_completion(second, done));
 }
 
 static void needs_blocker(struct kunit *test)
@@ -259,53 +211,29 @@ static void queues(struct kunit *test)
 }
 
 /* Somebody sleeps on the lock and the thread sleeps, but not on this lock. */
-static void sleeps_on_another_lock(struct kunit *test)
+static void sleeps_elsewhere(struct kunit *test)
 {
 	struct thread_test *tt = test->priv;
-	struct kunit_thread *at_sem, *at_mutex;
+	struct kunit_thread *at_sem, *elsewhere;
+	unsigned long start = jiffies;
 
 	needs_blocker(test);
 	down_write(&tt->sem);
-	mutex_lock(&tt->mutex);
 	at_sem = kunit_thread_run(&tt->failing, "at_sem", write_sem, tt);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(at_sem, &tt->sem));
-	at_mutex = kunit_thread_run(&tt->failing, "at_mutex", lock_mutex, tt);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_mutex(at_mutex, &tt->mutex));
-	KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_SUCCESS);
-
-	kunit_thread_set_limit(at_mutex, 0);
-	KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_rwsem(at_mutex, &tt->sem));
-	kunit_thread_set_limit(at_sem, 0);
-	KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_mutex(at_sem, &tt->mutex));
-
-	mutex_unlock(&tt->mutex);
-	up_write(&tt->sem);
-	kunit_thread_set_limit(at_mutex, KUNIT_THREAD_LIMIT);
-	kunit_thread_set_limit(at_sem, KUNIT_THREAD_LIMIT);
-}
-
-static void sleeps_on_another_completion(struct kunit *test)
-{
-	struct thread_test *tt = test->priv;
-	struct kunit_thread *waiter, *at_sem;
-	unsigned long start = jiffies;
-
-	down_write(&tt->sem);
-	at_sem = kunit_thread_run(&tt->failing, "at_sem", write_sem, tt);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(at_sem, &tt->sem));
-	waiter = kunit_thread_run(&tt->failing, "waiter", wait_completion, tt);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_completion(waiter, &tt->completion));
+	elsewhere = kunit_thread_run(&tt->failing, "elsewhere", wait_completion, tt);
+	KUNIT_EXPECT_EQ(test, kunit_thread_wait(elsewhere), KUNIT_THREAD_SLEEPS);
 	KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_SUCCESS);
 
 	/* That a limit is exceeded is the test's failure. */
-	kunit_thread_set_limit(at_sem, 1);
-	KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_completion(at_sem, &tt->completion));
+	kunit_thread_set_limit(elsewhere, 1);
+	KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_rwsem(elsewhere, &tt->sem));
 	KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_FAILURE);
 	KUNIT_EXPECT_LT(test, jiffies - start, KUNIT_THREAD_LIMIT);
 
 	complete(&tt->completion);
 	up_write(&tt->sem);
-	kunit_thread_set_limit(at_sem, KUNIT_THREAD_LIMIT);
+	kunit_thread_set_limit(elsewhere, KUNIT_THREAD_LIMIT);
 }
 
 /* To be late is a failure, but only one for each limit; a thread may end later. */
@@ -366,7 +294,7 @@ static int failing_test(void *data)
 	struct kunit_thread *holder, *waiter;
 
 	holder = kunit_thread_run(test, "holder", hold_sem_until_completion, tt);
-	KUNIT_ASSERT_TRUE(test, kunit_thread_sleeps_on_completion(holder, &tt->completion));
+	KUNIT_ASSERT_EQ(test, kunit_thread_wait(holder), KUNIT_THREAD_SLEEPS);
 	waiter = kunit_thread_run(test, "waiter", write_sem, tt);
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action(test, complete_action, tt));
 	KUNIT_ASSERT_FALSE_MSG(test, kunit_thread_sleeps_on_rwsem(waiter, &tt->sem),
@@ -397,7 +325,6 @@ static int thread_test_init(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, tt);
 	kunit_init_test(&tt->failing, "meant_to_fail", NULL);
 	init_rwsem(&tt->sem);
-	mutex_init(&tt->mutex);
 	init_completion(&tt->completion);
 	test->priv = tt;
 	return kunit_add_action_or_reset(test, cleanup_action, &tt->failing);
@@ -408,11 +335,8 @@ static struct kunit_case kunit_thread_cases[] = {
 	KUNIT_CASE(joins_twice),
 	KUNIT_CASE(ended),
 	KUNIT_CASE_PARAM(waits_for_rwsem, rwsem_gen_params),
-	KUNIT_CASE(waits_for_mutex),
-	KUNIT_CASE(waits_for_completion),
 	KUNIT_CASE(queues),
-	KUNIT_CASE(sleeps_on_another_lock),
-	KUNIT_CASE(sleeps_on_another_completion),
+	KUNIT_CASE(sleeps_elsewhere),
 	KUNIT_CASE(ends_late),
 	KUNIT_CASE(asserts),
 	KUNIT_CASE(cleans_up),

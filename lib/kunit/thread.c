@@ -9,11 +9,13 @@
 #include <linux/hung_task.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
+#include <linux/list.h>
 #include <linux/minmax.h>
-#include <linux/mutex.h>
+#include <linux/preempt.h>
 #include <linux/rwsem.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
 
 #include <kunit/resource.h>
 #include <kunit/test.h>
@@ -30,6 +32,13 @@ struct kunit_thread {
 	int (*fn)(void *data);
 	void *data;
 	int ret;
+	struct list_head list;	/* of those that count their points */
+	bool counts;
+	unsigned long points;	/* that it has come to */
+	unsigned long stop_at;
+	bool stopped;
+	void *where;
+	struct completion go_on;
 };
 
 static int kunit_thread_fn(void *arg)
@@ -39,11 +48,92 @@ static int kunit_thread_fn(void *arg)
 	/* Code that runs here belongs to the test, as in the test's thread. */
 	current->kunit_test = thread->test;
 	thread->ret = thread->fn(thread->data);
+	thread->counts = false;
 	return 0;
 }
 
+/*
+ * Points.
+ */
+
+static LIST_HEAD(kunit_point_threads);
+static DEFINE_SPINLOCK(kunit_point_lock);
+
+#ifdef CONFIG_KUNIT_POINTS
+/* The compiler puts a call of it into every basic block of an instrumented file. */
+void __sanitizer_cov_trace_pc(void);
+void notrace __sanitizer_cov_trace_pc(void)
+{
+	struct kunit_thread *thread;
+
+	/* Not for the rest of the kernel. */
+	if (likely(list_empty(&kunit_point_threads)) || kthread_func(current) != kunit_thread_fn)
+		return;
+	thread = kthread_data(current);
+	/* Nobody is preempted there; or it sleeps soon, and must not be woken. */
+	if (!thread->counts || preempt_count() || irqs_disabled() || !task_is_running(current))
+		return;
+	if (thread->points++ != READ_ONCE(thread->stop_at))
+		return;
+	thread->where = (void *)_RET_IP_;
+	WRITE_ONCE(thread->stopped, true);
+	wait_for_completion(&thread->go_on);
+}
+EXPORT_SYMBOL(__sanitizer_cov_trace_pc);
+#endif
+
+const char *kunit_points_missing(void)
+{
+	if (!IS_ENABLED(CONFIG_KUNIT_POINTS))
+		return "needs CONFIG_KUNIT_POINTS";
+	if (!IS_ENABLED(CONFIG_PREEMPT_COUNT))
+		return "needs CONFIG_PREEMPT_COUNT, which CONFIG_DEBUG_ATOMIC_SLEEP selects";
+	if (num_online_cpus() > 1)
+		return "needs a machine with one CPU";
+	return NULL;
+}
+EXPORT_SYMBOL_GPL(kunit_points_missing);
+
+void kunit_thread_go_on(struct kunit_thread *thread, unsigned long point)
+{
+	WRITE_ONCE(thread->stop_at, point);
+	if (!thread->stopped)
+		return;
+	thread->stopped = false;
+	complete(&thread->go_on);
+}
+EXPORT_SYMBOL_GPL(kunit_thread_go_on);
+
+/* One may be stopped while it has what another one waits for. */
+static void kunit_thread_all_go_on(struct kunit *test)
+{
+	struct kunit_thread *thread;
+
+	guard(spinlock)(&kunit_point_lock);
+	list_for_each_entry(thread, &kunit_point_threads, list)
+		if (thread->test == test)
+			kunit_thread_go_on(thread, KUNIT_NO_POINT);
+}
+
+unsigned long kunit_thread_points(struct kunit_thread *thread)
+{
+	return thread->points;
+}
+EXPORT_SYMBOL_GPL(kunit_thread_points);
+
+void *kunit_thread_where(struct kunit_thread *thread)
+{
+	return thread->where;
+}
+EXPORT_SYMBOL_GPL(kunit_thread_where);
+
+/*
+ * Start and end.
+ */
+
 bool kunit_thread_join(struct kunit_thread *thread, int *ret)
 {
+	kunit_thread_go_on(thread, KUNIT_NO_POINT);
 	if (!thread->joined)
 		thread->joined = thread->limit ?
 			wait_for_completion_timeout(thread->exited, thread->limit) :
@@ -65,15 +155,22 @@ static void kunit_thread_release(void *arg)
 {
 	struct kunit_thread *thread = arg;
 
+	kunit_thread_all_go_on(thread->test);
 	/* A thread that goes on still uses both its task and this structure. */
-	if (!kunit_thread_join(thread, NULL))
+	if (!kunit_thread_join(thread, NULL)) {
+		/* But the test is soon gone. */
+		WRITE_ONCE(thread->task->kunit_test, NULL);
 		return;
+	}
+	scoped_guard(spinlock, &kunit_point_lock)
+		list_del(&thread->list);
 	put_task_struct(thread->task);
 	kfree(thread);
 }
 
-struct kunit_thread *kunit_thread_run(struct kunit *test, const char *name,
-				      int (*fn)(void *data), void *data)
+static struct kunit_thread *kunit_thread_start(struct kunit *test, const char *name,
+					       int (*fn)(void *data), void *data,
+					       bool counts, unsigned long point)
 {
 	struct kunit_thread *thread = kzalloc_obj(*thread);
 
@@ -84,6 +181,9 @@ struct kunit_thread *kunit_thread_run(struct kunit *test, const char *name,
 	thread->data = data;
 	/* A function that is cut short by an assertion returns nothing. */
 	thread->ret = -EINTR;
+	INIT_LIST_HEAD(&thread->list);
+	init_completion(&thread->go_on);
+	thread->stop_at = point;
 
 	thread->task = kthread_create(kunit_thread_fn, thread, "%s", name);
 	if (IS_ERR(thread->task)) {
@@ -100,13 +200,35 @@ struct kunit_thread *kunit_thread_run(struct kunit *test, const char *name,
 	thread->exited = thread->task->vfork_done;
 	if (current->nr_cpus_allowed == 1)
 		kthread_bind(thread->task, raw_smp_processor_id());
+	thread->counts = counts;
+	if (counts) {
+		guard(spinlock)(&kunit_point_lock);
+		list_add_tail(&thread->list, &kunit_point_threads);
+	}
 	wake_up_process(thread->task);
 
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, kunit_thread_release,
 							   thread));
 	return thread;
 }
+
+struct kunit_thread *kunit_thread_run(struct kunit *test, const char *name,
+				      int (*fn)(void *data), void *data)
+{
+	return kunit_thread_start(test, name, fn, data, false, KUNIT_NO_POINT);
+}
 EXPORT_SYMBOL_GPL(kunit_thread_run);
+
+struct kunit_thread *kunit_thread_run_to(struct kunit *test, const char *name,
+					 int (*fn)(void *data), void *data,
+					 unsigned long point)
+{
+	const char *missing = kunit_points_missing();
+
+	KUNIT_ASSERT_TRUE_MSG(test, !missing, "a thread that is to be stopped %s", missing);
+	return kunit_thread_start(test, name, fn, data, true, point);
+}
+EXPORT_SYMBOL_GPL(kunit_thread_run_to);
 
 void kunit_thread_set_limit(struct kunit_thread *thread, unsigned long limit)
 {
@@ -129,10 +251,11 @@ static void kunit_thread_step_aside(void)
 		usleep_range(10, 20);
 }
 
-/* @queued tells if @task is in the queue of @lock, which is a @kind. */
-static bool kunit_thread_sleeps_on(struct kunit_thread *thread, const char *kind,
-				   bool (*queued)(struct task_struct *task, void *lock),
-				   void *lock)
+/* @done tells if the wait for a thread that sleeps is over. */
+static enum kunit_thread_state
+kunit_thread_wait_until(struct kunit_thread *thread, const char *what,
+			bool (*done)(struct task_struct *task, struct rw_semaphore *sem),
+			struct rw_semaphore *sem)
 {
 	unsigned long end = jiffies + thread->limit;
 	bool last;
@@ -141,16 +264,29 @@ static bool kunit_thread_sleeps_on(struct kunit_thread *thread, const char *kind
 		/* However late it is, there is one more look after that. */
 		last = time_after_eq(jiffies, end);
 		if (thread->joined || completion_done(thread->exited))
-			return false;
-		if (queued(thread->task, lock) && !task_is_running(thread->task))
-			return true;
+			return KUNIT_THREAD_ENDED;
+		if (READ_ONCE(thread->stopped))
+			return KUNIT_THREAD_STOPPED;
+		if (done(thread->task, sem) && !task_is_running(thread->task))
+			return KUNIT_THREAD_SLEEPS;
 		kunit_thread_step_aside();
 	} while (!last);
 
-	KUNIT_FAIL(thread->test, "thread %s neither slept on the %s nor ended within %u ms",
-		   thread->task->comm, kind, jiffies_to_msecs(thread->limit));
-	return false;
+	KUNIT_FAIL(thread->test, "thread %s neither %s nor ended within %u ms",
+		   thread->task->comm, what, jiffies_to_msecs(thread->limit));
+	return KUNIT_THREAD_LATE;
 }
+
+static bool kunit_thread_anywhere(struct task_struct *task, struct rw_semaphore *sem)
+{
+	return true;
+}
+
+enum kunit_thread_state kunit_thread_wait(struct kunit_thread *thread)
+{
+	return kunit_thread_wait_until(thread, "slept", kunit_thread_anywhere, NULL);
+}
+EXPORT_SYMBOL_GPL(kunit_thread_wait);
 
 /* The mutex or semaphore that @task says it is in the queue of, or NULL. */
 static void *kunit_thread_blocker(struct task_struct *task)
@@ -164,63 +300,21 @@ static void *kunit_thread_blocker(struct task_struct *task)
 #endif
 }
 
-static bool kunit_thread_queued_on_rwsem(struct task_struct *task, void *lock)
+static bool kunit_thread_queued_on_rwsem(struct task_struct *task, struct rw_semaphore *sem)
 {
 	void *blocker = kunit_thread_blocker(task);
 
 	/* A killable wait for a semaphore leaves no trace there. */
 	if (blocker || (IS_ENABLED(CONFIG_DETECT_HUNG_TASK_BLOCKER) &&
 			!(READ_ONCE(task->__state) & TASK_WAKEKILL)))
-		return blocker == lock;
-	return rwsem_is_contended(lock);
+		return blocker == sem;
+	return rwsem_is_contended(sem);
 }
 
 bool kunit_thread_sleeps_on_rwsem(struct kunit_thread *thread,
 				  struct rw_semaphore *sem)
 {
-	return kunit_thread_sleeps_on(thread, "semaphore",
-				      kunit_thread_queued_on_rwsem, sem);
+	return kunit_thread_wait_until(thread, "slept on the semaphore",
+				       kunit_thread_queued_on_rwsem, sem) == KUNIT_THREAD_SLEEPS;
 }
 EXPORT_SYMBOL_GPL(kunit_thread_sleeps_on_rwsem);
-
-static bool kunit_thread_queued_on_mutex(struct task_struct *task, void *lock)
-{
-	struct mutex *mutex = lock;
-
-	if (IS_ENABLED(CONFIG_DETECT_HUNG_TASK_BLOCKER))
-		return kunit_thread_blocker(task) == lock;
-#ifdef CONFIG_PREEMPT_RT
-	return mutex_is_locked(mutex);
-#else
-	/* Like rwsem_is_contended(): whoever sees an old value looks again. */
-	return data_race(mutex->first_waiter);
-#endif
-}
-
-bool kunit_thread_sleeps_on_mutex(struct kunit_thread *thread, struct mutex *lock)
-{
-	return kunit_thread_sleeps_on(thread, "mutex",
-				      kunit_thread_queued_on_mutex, lock);
-}
-EXPORT_SYMBOL_GPL(kunit_thread_sleeps_on_mutex);
-
-static bool kunit_thread_queued_on_completion(struct task_struct *task, void *lock)
-{
-	struct completion *done = lock;
-	struct swait_queue *waiter;
-
-	guard(raw_spinlock_irqsave)(&done->wait.lock);
-	list_for_each_entry(waiter, &done->wait.task_list, task_list) {
-		if (waiter->task == task)
-			return true;
-	}
-	return false;
-}
-
-bool kunit_thread_sleeps_on_completion(struct kunit_thread *thread,
-				       struct completion *done)
-{
-	return kunit_thread_sleeps_on(thread, "completion",
-				      kunit_thread_queued_on_completion, done);
-}
-EXPORT_SYMBOL_GPL(kunit_thread_sleeps_on_completion);
