@@ -34,9 +34,3 @@ int fuse_kunit_notify(struct fuse_conn *fc, enum fuse_notify_code code,
 	return err;
 }
 EXPORT_SYMBOL_IF_KUNIT(fuse_kunit_notify);
-
-void fuse_kunit_change_entry_timeout(struct dentry *entry, struct fuse_entry_out *o)
-{
-	fuse_change_entry_timeout(entry, o);
-}
-EXPORT_SYMBOL_IF_KUNIT(fuse_kunit_change_entry_timeout);

@@ -9,7 +9,6 @@
 #include <linux/fuse.h>
 #include <linux/types.h>
 
-struct dentry;
 struct fuse_conn;
 struct iov_iter;
 struct qstr;
@@ -21,8 +20,5 @@ int fuse_kunit_reverse_inval_entry(struct fuse_conn *fc, u64 parent_nodeid,
 /* fuse_notify() as a write to /dev/fuse calls it, with what follows fuse_out_header */
 int fuse_kunit_notify(struct fuse_conn *fc, enum fuse_notify_code code,
 		      struct iov_iter *msg);
-
-/* fuse_change_entry_timeout(): how long a dentry may be believed */
-void fuse_kunit_change_entry_timeout(struct dentry *entry, struct fuse_entry_out *o);
 
 #endif /* _FS_FUSE_TESTS_EXPORT_H */

@@ -32,6 +32,8 @@
  * @nlink: how many names it has
  * @generation: how many nodes have had that nodeid before
  * @mode: type and permissions
+ * @attr_seq: when the kernel was told its attributes, as a value of the server's counter
+ * @list_seq: when the kernel began to read it
  * @submount: it is the root of another file system
  * @target: where it leads to, if it is a symbolic link
  */
@@ -43,6 +45,8 @@ struct fuse_fake_node {
 	unsigned int nlink;
 	u64 generation;
 	umode_t mode;
+	u64 attr_seq;
+	u64 list_seq;
 	bool submount;
 	char *target;
 };
@@ -346,8 +350,10 @@ static void fuse_fake_out(struct fuse_req *req, unsigned int arg, const void *va
 		out->size = size;
 }
 
-static struct fuse_attr fuse_fake_attr(const struct fuse_fake_node *node)
+static struct fuse_attr fuse_fake_attr(struct fuse_fake_server *server,
+				       struct fuse_fake_node *node)
 {
+	node->attr_seq = ++server->seq;
 	return (struct fuse_attr) {
 		.ino		= node->nodeid,
 		.mode		= node->mode,
@@ -369,7 +375,7 @@ static struct fuse_entry_out fuse_fake_entry(struct fuse_fake_server *server, u6
 		.generation	= node->generation,
 		.entry_valid	= server->entry_valid,
 		.attr_valid	= server->attr_valid,
-		.attr		= fuse_fake_attr(node),
+		.attr		= fuse_fake_attr(server, node),
 	};
 }
 
@@ -420,17 +426,23 @@ static int fuse_fake_do_lookup(struct fuse_fake_server *server, struct fuse_req 
 static int fuse_fake_do_attr(struct fuse_fake_server *server, struct fuse_req *req,
 			     struct fuse_fake_node *node)
 {
+	struct fuse_fake_told *told;
 	struct fuse_attr_out out;
 
 	if (req->in.h.opcode == FUSE_SETATTR) {
 		const struct fuse_setattr_in *in = fuse_fake_in(req, 0);
 
-		if (in->valid & FATTR_MODE)
+		if (in->valid & FATTR_MODE) {
 			node->mode = (node->mode & S_IFMT) | (in->mode & ~S_IFMT);
+			/* Who may look into it has changed: the kernel asks again. */
+			list_for_each_entry(told, &server->told, list)
+				if (told->nodeid == node->nodeid)
+					told->cached = false;
+		}
 	}
 	out = (struct fuse_attr_out) {
 		.attr_valid	= server->attr_valid,
-		.attr		= fuse_fake_attr(node),
+		.attr		= fuse_fake_attr(server, node),
 	};
 	fuse_fake_out(req, 0, &out, sizeof(out));
 	return 0;
@@ -550,9 +562,12 @@ static int fuse_fake_do_rename(struct fuse_fake_server *server, struct fuse_req 
 	return err;
 }
 
-static int fuse_fake_do_open(struct fuse_req *req)
+static int fuse_fake_do_open(struct fuse_fake_server *server, struct fuse_req *req)
 {
 	struct fuse_open_out out = {};
+
+	if (req->in.h.opcode == FUSE_OPENDIR && server->cache_dir)
+		out.open_flags = FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE;
 
 	fuse_fake_out(req, 0, &out, sizeof(out));
 	return 0;
@@ -584,6 +599,8 @@ static int fuse_fake_do_readdir(struct fuse_fake_server *server, struct fuse_req
 	buf = kzalloc(PAGE_SIZE, GFP_KERNEL);
 	if (!buf)
 		return -ENOMEM;
+	if (!in->offset)
+		dir->list_seq = ++server->seq;
 
 	list_for_each_entry(n, &dir->names, list) {
 		struct fuse_direntplus *dp = buf + used;
@@ -679,7 +696,7 @@ static int fuse_fake_handle(struct fuse_fake_server *server, struct fuse_req *re
 		return fuse_fake_do_rename(server, req, node);
 	case FUSE_OPEN:
 	case FUSE_OPENDIR:
-		return fuse_fake_do_open(req);
+		return fuse_fake_do_open(server, req);
 	case FUSE_READLINK:
 		return fuse_fake_do_readlink(req, node);
 	case FUSE_READDIR:
@@ -767,38 +784,34 @@ static int fuse_fake_change(struct fuse_fake_server *server, enum fuse_fake_chan
  * The queue and who works it off.
  */
 
-/* Stop @req if there is a hold for it. Called with server->lock held. */
-static bool fuse_fake_stop(struct fuse_fake_server *server, struct fuse_req *req, bool answered)
+/* Is there a hook that has this request stop there? Called with server->lock held. */
+static bool fuse_fake_stops(struct fuse_fake_server *server, struct fuse_req *req,
+			    enum fuse_fake_stop stop)
 {
-	struct fuse_fake_hold *hold;
+	struct fuse_fake_hook *hook;
 
-	list_for_each_entry(hold, &server->holds, list) {
-		if (hold->req || hold->opcode != req->in.h.opcode || hold->answered != answered)
+	list_for_each_entry(hook, &server->hooks, list) {
+		/* Behind the server there is only what has passed in front of it. */
+		if (hook->stop != stop || hook->req != req)
 			continue;
-		hold->req = req;
-		complete_all(&hold->reached);
+		complete_all(&hook->reached);
 		return true;
 	}
 	return false;
 }
 
-/* The next piece of work: FORGETs, or a request that is not to be held. */
-static bool fuse_fake_next(struct fuse_fake_server *server,
-			   struct fuse_forget_link **forgets, struct fuse_req **req)
+static void fuse_fake_serve(struct fuse_fake_server *server, struct fuse_req *req)
 {
-	*req = NULL;
-	guard(spinlock)(&server->lock);
-	*forgets = server->forgets;
-	server->forgets = NULL;
-	if (*forgets)
-		return true;
+	bool stops;
 
-	while ((*req = list_first_entry_or_null(&server->queue, struct fuse_req, list))) {
-		list_del_init(&(*req)->list);
-		if (!fuse_fake_stop(server, *req, false))
-			return true;
-	}
-	return false;
+	mutex_lock(&server->tree);
+	req->out.h.error = fuse_fake_handle(server, req);
+	mutex_unlock(&server->tree);
+	spin_lock(&server->lock);
+	stops = fuse_fake_stops(server, req, FUSE_FAKE_STOP_BEHIND);
+	spin_unlock(&server->lock);
+	if (!stops)
+		fuse_request_end(req);
 }
 
 static void fuse_fake_work(struct work_struct *work)
@@ -806,9 +819,17 @@ static void fuse_fake_work(struct work_struct *work)
 	struct fuse_fake_server *server = container_of(work, typeof(*server), work);
 	struct fuse_forget_link *forgets, *link;
 	struct fuse_req *req;
-	bool stopped;
 
-	while (fuse_fake_next(server, &forgets, &req)) {
+	for (;;) {
+		scoped_guard(spinlock, &server->lock) {
+			forgets = server->forgets;
+			server->forgets = NULL;
+			req = list_first_entry_or_null(&server->queue, struct fuse_req, list);
+			if (req)
+				list_del_init(&req->list);
+		}
+		if (!forgets && !req)
+			return;
 		mutex_lock(&server->tree);
 		while ((link = forgets)) {
 			forgets = link->next;
@@ -816,71 +837,75 @@ static void fuse_fake_work(struct work_struct *work)
 					    link->forget_one.nlookup);
 			kfree(link);
 		}
-		if (req)
-			req->out.h.error = fuse_fake_handle(server, req);
 		mutex_unlock(&server->tree);
-		if (!req)
-			continue;
-		spin_lock(&server->lock);
-		stopped = fuse_fake_stop(server, req, true);
-		spin_unlock(&server->lock);
-		if (!stopped)
-			fuse_request_end(req);
+		if (req)
+			fuse_fake_serve(server, req);
 	}
 }
 
-/* Make the change that is to come before this request of the current task. */
-static void fuse_fake_change_upon(struct fuse_fake_server *server, u32 opcode)
+/* Count the request. Returns a hook that changes something ahead of it, or NULL. */
+static struct fuse_fake_hook *fuse_fake_note(struct fuse_fake_server *server,
+					     struct fuse_req *req)
 {
-	struct fuse_fake_upon *upon, *found = NULL;
-	u64 nodeid;
-	int err;
+	u32 opcode = req->in.h.opcode;
+	struct fuse_fake_hook *hook, *changes = NULL;
 
-	scoped_guard(spinlock, &server->lock) {
-		list_for_each_entry(upon, &server->upons, list) {
-			if (upon->task == current && upon->opcode == opcode) {
-				list_del_init(&upon->list);
-				found = upon;
-				break;
-			}
+	guard(spinlock)(&server->lock);
+	if (opcode < FUSE_FAKE_OPCODES)
+		server->requests[opcode]++;
+	list_for_each_entry(hook, &server->hooks, list) {
+		if ((hook->task && hook->task != current) ||
+		    (hook->opcode && hook->opcode != opcode))
+			continue;
+		if (!hook->requests)
+			hook->first = opcode;
+		hook->lookups += opcode == FUSE_LOOKUP;
+		if (hook->requests++ != hook->skip)
+			continue;
+		if (hook->stop) {
+			hook->req = req;
+			hook->stopped = opcode;
 		}
+		if (hook->change)
+			changes = hook;
 	}
-	if (!found)
-		return;
-	/* No assertion: the task is in the middle of a system call. */
-	err = fuse_fake_change(server, found->change, found->path, S_IFREG | 0644, &nodeid);
-	if (err) {
-		guard(mutex)(&server->tree);
-		fuse_fake_complain(server, "cannot change '%s' upon opcode %u: %d",
-				   found->path, opcode, err);
-	}
+	return changes;
 }
 
 static void fuse_fake_send_req(struct fuse_iqueue *fiq, struct fuse_req *req)
 {
+	/* Nobody waits for these, and INIT comes with a spinlock held. */
+	bool background = test_bit(FR_BACKGROUND, &req->flags);
 	struct fuse_fake_server *server = fiq->priv;
-	u32 opcode = req->in.h.opcode;
-	struct fuse_fake_quiet *quiet;
+	struct fuse_fake_hook *changes;
+	bool stops;
+	u64 nodeid;
+	int err;
 
 	fuse_request_assign_unique(fiq, req);
 	clear_bit(FR_PENDING, &req->flags);
 
-	fuse_fake_change_upon(server, opcode);
-
-	/* INIT comes with a spinlock held, so it cannot be answered from here. */
-	spin_lock(&server->lock);
-	if (opcode < FUSE_FAKE_OPCODES)
-		server->requests[opcode]++;
-	list_for_each_entry(quiet, &server->quiet, list) {
-		if (quiet->task != current)
-			continue;
-		if (!quiet->requests++)
-			quiet->opcode = opcode;
-		quiet->lookups += opcode == FUSE_LOOKUP;
+	changes = fuse_fake_note(server, req);
+	if (changes) {
+		err = fuse_fake_change(server, changes->change, changes->path, S_IFREG | 0644,
+				       &nodeid);
+		/* No assertion: the task is in the middle of a system call. */
+		if (err) {
+			guard(mutex)(&server->tree);
+			fuse_fake_complain(server, "cannot change '%s' upon opcode %u: %d",
+					   changes->path, req->in.h.opcode, err);
+		}
 	}
-	list_add_tail(&req->list, &server->queue);
+
+	spin_lock(&server->lock);
+	stops = fuse_fake_stops(server, req, FUSE_FAKE_STOP_BEFORE);
+	if (!stops && background)
+		list_add_tail(&req->list, &server->queue);
 	spin_unlock(&server->lock);
-	schedule_work(&server->work);
+	if (!stops && background)
+		schedule_work(&server->work);
+	else if (!stops)
+		fuse_fake_serve(server, req);
 }
 
 static void fuse_fake_send_forget(struct fuse_iqueue *fiq, struct fuse_forget_link *link)
@@ -918,86 +943,66 @@ unsigned int fuse_fake_requests(struct fuse_fake_server *server, u32 opcode)
 	return server->requests[opcode];
 }
 
-static struct fuse_fake_hold *fuse_fake_add_hold(struct fuse_fake_server *server, u32 opcode,
-						 bool answered)
+void fuse_fake_hook(struct fuse_fake_server *server, struct fuse_fake_hook *hook)
 {
-	struct fuse_fake_hold *hold = kunit_kzalloc(server->test, sizeof(*hold), GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(server->test, hold);
-	hold->server = server;
-	hold->opcode = opcode;
-	hold->answered = answered;
-	init_completion(&hold->reached);
+	hook->server = server;
+	hook->requests = 0;
+	hook->lookups = 0;
+	hook->first = 0;
+	hook->req = NULL;
+	init_completion(&hook->reached);
 	guard(spinlock)(&server->lock);
-	list_add_tail(&hold->list, &server->holds);
-	return hold;
+	list_add_tail(&hook->list, &server->hooks);
 }
 
-struct fuse_fake_hold *fuse_fake_hold(struct fuse_fake_server *server, u32 opcode)
+void fuse_fake_unhook(struct fuse_fake_hook *hook)
 {
-	return fuse_fake_add_hold(server, opcode, false);
+	struct fuse_fake_server *server = hook->server;
+	struct fuse_req *req;
+
+	scoped_guard(spinlock, &server->lock) {
+		list_del_init(&hook->list);
+		/* If it is not stopped there, it has its answer. */
+		req = completion_done(&hook->reached) ? hook->req : NULL;
+		hook->req = NULL;
+	}
+	if (!req)
+		return;
+	if (hook->stop == FUSE_FAKE_STOP_BEFORE)
+		fuse_fake_serve(server, req);
+	else
+		fuse_request_end(req);
 }
 
-struct fuse_fake_hold *fuse_fake_hold_answer(struct fuse_fake_server *server, u32 opcode)
+struct fuse_fake_hook *fuse_fake_hold(struct fuse_fake_server *server, u32 opcode,
+				      enum fuse_fake_stop stop)
 {
-	return fuse_fake_add_hold(server, opcode, true);
+	struct fuse_fake_hook *hook = kunit_kzalloc(server->test, sizeof(*hook), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(server->test, hook);
+	hook->opcode = opcode;
+	hook->stop = stop;
+	fuse_fake_hook(server, hook);
+	return hook;
 }
 
-void fuse_fake_hold_wait(struct fuse_fake_hold *hold)
+void fuse_fake_hold_wait(struct fuse_fake_hook *hook)
 {
-	if (!wait_for_completion_timeout(&hold->reached, KUNIT_THREAD_LIMIT))
-		KUNIT_FAIL_AND_ABORT(hold->server->test, "opcode %u did not come within %d s",
-				     hold->opcode, KUNIT_THREAD_LIMIT / HZ);
+	if (!wait_for_completion_timeout(&hook->reached, KUNIT_THREAD_LIMIT))
+		KUNIT_FAIL_AND_ABORT(hook->server->test, "opcode %u did not come within %d s",
+				     hook->opcode, KUNIT_THREAD_LIMIT / HZ);
 }
 
 void fuse_fake_let_go(struct fuse_fake_server *server)
 {
-	struct fuse_fake_hold *hold, *next;
-	LIST_HEAD(answered);
+	struct fuse_fake_hook *hook;
 
-	spin_lock(&server->lock);
-	list_for_each_entry_safe(hold, next, &server->holds, list) {
-		if (hold->req && hold->answered) {
-			list_move_tail(&hold->list, &answered);
-			continue;
-		}
-		list_del(&hold->list);
-		if (hold->req)
-			list_add_tail(&hold->req->list, &server->queue);
-	}
-	spin_unlock(&server->lock);
-	list_for_each_entry(hold, &answered, list)
-		fuse_request_end(hold->req);
-	schedule_work(&server->work);
-}
-
-void fuse_fake_quiet_begin(struct fuse_fake_server *server, struct fuse_fake_quiet *quiet)
-{
-	*quiet = (struct fuse_fake_quiet) { .task = current };
-	guard(spinlock)(&server->lock);
-	list_add_tail(&quiet->list, &server->quiet);
-}
-
-void fuse_fake_quiet_end(struct fuse_fake_server *server, struct fuse_fake_quiet *quiet)
-{
-	guard(spinlock)(&server->lock);
-	list_del(&quiet->list);
-}
-
-void fuse_fake_upon_begin(struct fuse_fake_server *server, struct fuse_fake_upon *upon)
-{
-	upon->task = current;
-	guard(spinlock)(&server->lock);
-	list_add_tail(&upon->list, &server->upons);
-}
-
-bool fuse_fake_upon_end(struct fuse_fake_server *server, struct fuse_fake_upon *upon)
-{
-	guard(spinlock)(&server->lock);
-	if (list_empty(&upon->list))
-		return true;
-	list_del(&upon->list);
-	return false;
+	do {
+		scoped_guard(spinlock, &server->lock)
+			hook = list_first_entry_or_null(&server->hooks, typeof(*hook), list);
+		if (hook)
+			fuse_fake_unhook(hook);
+	} while (hook);
 }
 
 struct fuse_fake_told *fuse_fake_told(struct fuse_fake_server *server, u64 parent,
@@ -1005,6 +1010,24 @@ struct fuse_fake_told *fuse_fake_told(struct fuse_fake_server *server, u64 paren
 {
 	guard(mutex)(&server->tree);
 	return fuse_fake_find_told(server, parent, name);
+}
+
+u64 fuse_fake_attr_seq(struct fuse_fake_server *server, u64 nodeid)
+{
+	struct fuse_fake_node *node;
+
+	guard(mutex)(&server->tree);
+	node = fuse_fake_node(server, nodeid);
+	return node ? node->attr_seq : 0;
+}
+
+u64 fuse_fake_list_seq(struct fuse_fake_server *server, u64 nodeid)
+{
+	struct fuse_fake_node *node;
+
+	guard(mutex)(&server->tree);
+	node = fuse_fake_node(server, nodeid);
+	return node ? node->list_seq : 0;
 }
 
 void fuse_fake_take_back(struct fuse_fake_server *server, u64 parent,
@@ -1211,9 +1234,7 @@ struct fuse_fake_server *fuse_fake_server_start(struct kunit *test)
 	INIT_WORK(&server->work, fuse_fake_work);
 	spin_lock_init(&server->lock);
 	INIT_LIST_HEAD(&server->queue);
-	INIT_LIST_HEAD(&server->holds);
-	INIT_LIST_HEAD(&server->quiet);
-	INIT_LIST_HEAD(&server->upons);
+	INIT_LIST_HEAD(&server->hooks);
 	mutex_init(&server->tree);
 	INIT_LIST_HEAD(&server->nodes);
 	INIT_LIST_HEAD(&server->told);

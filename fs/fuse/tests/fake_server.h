@@ -3,10 +3,11 @@
  * A FUSE server inside the kernel, for tests
  *
  * It stands where a daemon behind /dev/fuse stands: requests reach it through
- * struct fuse_iqueue_ops, as they reach virtiofs, and a work item answers them
- * from a small namespace. A test changes that namespace behind the
- * kernel's back, counts what the kernel asks, and stops the server in front of
- * a request to hold the caller in the middle of a system call.
+ * struct fuse_iqueue_ops, as they reach virtiofs, and are answered from a small
+ * namespace: in the context of the caller, or by a work item if nobody waits for
+ * the answer. A test changes that namespace behind the kernel's back, counts what
+ * the kernel asks, and stops the server in front of a request, or behind it, to
+ * hold the caller in the middle of a system call.
  *
  * Paths are relative to the root and have no leading slash: "dir/file".
  */
@@ -40,19 +41,18 @@ struct task_struct;
  * @negative_valid: seconds for which it may cache that a name does not exist;
  *	0 answers -ENOENT, which is not cached
  * @attr_valid: seconds for which it may cache attributes
- * @work: answers the requests
+ * @cache_dir: the kernel may cache listings
+ * @work: answers the requests that nobody waits for
  * @lock: protects the members from @queue to @requests
- * @queue: requests that wait for an answer
+ * @queue: requests for @work
  * @forgets: FORGETs that have not been counted yet
- * @holds: requests to stop in front of
- * @quiet: tasks that must not send a request
- * @upons: changes that wait for a request
+ * @hooks: what happens when requests come
  * @requests: how often each opcode has been sent
  * @tree: protects the members from @nodes on
  * @nodes: every node that has a name or is known to the kernel
  * @last_nodeid: the highest nodeid in use
  * @told: what the kernel has been told about names, see struct fuse_fake_told
- * @seq: counts the answers that told something about a name
+ * @seq: counts the answers that told something about a name or a node
  * @destroyed: the kernel has said good-bye with DESTROY
  * @complaint: what the kernel has done that no server should see
  */
@@ -61,15 +61,14 @@ struct fuse_fake_server {
 	unsigned int entry_valid;
 	unsigned int negative_valid;
 	unsigned int attr_valid;
+	bool cache_dir;
 
 	struct work_struct work;
 
-	spinlock_t lock; /* @queue to @requests */
+	spinlock_t lock; /* from @queue to @requests */
 	struct list_head queue;
 	struct fuse_forget_link *forgets;
-	struct list_head holds;
-	struct list_head quiet;
-	struct list_head upons;
+	struct list_head hooks;
 	unsigned int requests[FUSE_FAKE_OPCODES];
 
 	struct mutex tree; /* from @nodes on */
@@ -100,40 +99,6 @@ struct fuse_fake_told {
 	char name[];
 };
 
-/**
- * struct fuse_fake_hold - A request that the server stops in front of or behind
- * @list: entry in the server's list
- * @server: the server
- * @opcode: the opcode to stop at
- * @answered: stop when the answer is ready to go
- * @reached: the request is there
- * @req: the request
- */
-struct fuse_fake_hold {
-	struct list_head list;
-	struct fuse_fake_server *server;
-	u32 opcode;
-	bool answered;
-	struct completion reached;
-	struct fuse_req *req;
-};
-
-/**
- * struct fuse_fake_quiet - A stretch of code that must not send a request
- * @list: entry in the server's list
- * @task: the task that runs the code
- * @requests: how many requests it has sent all the same
- * @lookups: how many of them were LOOKUPs
- * @opcode: the opcode of the first of them
- */
-struct fuse_fake_quiet {
-	struct list_head list;
-	struct task_struct *task;
-	unsigned int requests;
-	unsigned int lookups;
-	u32 opcode;
-};
-
 /* What can happen to a name behind the kernel's back; may be combined. */
 enum fuse_fake_change {
 	FUSE_FAKE_EMPTY		= BIT(0),	/* what is in the directory goes */
@@ -141,20 +106,50 @@ enum fuse_fake_change {
 	FUSE_FAKE_ADD		= BIT(2),	/* there is a new file of that name */
 };
 
+/* Where a hook stops a request. */
+enum fuse_fake_stop {
+	FUSE_FAKE_GO_ON,
+	FUSE_FAKE_STOP_BEFORE,	/* the server has not seen it yet */
+	FUSE_FAKE_STOP_BEHIND,	/* the answer is ready to go */
+};
+
 /**
- * struct fuse_fake_upon - A change that is just ahead of a request
+ * struct fuse_fake_hook - What happens when a request comes
+ * @task: only a request of this task, or NULL
+ * @opcode: only one with this opcode, or 0. FORGETs do not count: nobody waits for
+ *	them.
+ * @skip: so many of these requests are let through first
+ * @change: what changes behind the kernel's back just ahead of the request
+ * @path: the name that changes
+ * @stop: where the request is stopped
  * @list: entry in the server's list
- * @task: the task that sends the request
- * @opcode: the opcode of the request
- * @change: what happens
- * @path: to which name
+ * @server: the server
+ * @requests: how many of these requests have come
+ * @lookups: how many of them were LOOKUPs
+ * @first: the opcode of the first of them
+ * @stopped: the opcode of the one that is stopped
+ * @reached: the request is stopped
+ * @req: the request that is stopped
+ *
+ * The caller of fuse_fake_hook() sets the members up to @stop. It acts on one
+ * request, and counts all.
  */
-struct fuse_fake_upon {
-	struct list_head list;
+struct fuse_fake_hook {
 	struct task_struct *task;
 	u32 opcode;
+	unsigned int skip;
 	enum fuse_fake_change change;
 	const char *path;
+	enum fuse_fake_stop stop;
+
+	struct list_head list;
+	struct fuse_fake_server *server;
+	unsigned int requests;
+	unsigned int lookups;
+	u32 first;
+	u32 stopped;
+	struct completion reached;
+	struct fuse_req *req;
 };
 
 extern const struct fuse_iqueue_ops fuse_fake_iqueue_ops;
@@ -293,77 +288,45 @@ void fuse_fake_submount(struct fuse_fake_server *server, const char *path);
 void fuse_fake_reuse(struct fuse_fake_server *server, u64 nodeid, const char *path);
 
 /**
- * fuse_fake_hold() - Stop in front of a request
+ * fuse_fake_hook() - Have something happen when a request comes
  * @server: The server.
- * @opcode: The opcode to stop in front of.
- *
- * The next request with that opcode is not answered until it is let go; the
- * others are. Only one request is stopped.
- *
- * Return: the hold, which ends with the test.
+ * @hook: What happens, and when. It has to stay where it is until
+ *	fuse_fake_unhook(), or until the server ends.
  */
-struct fuse_fake_hold *fuse_fake_hold(struct fuse_fake_server *server, u32 opcode);
+void fuse_fake_hook(struct fuse_fake_server *server, struct fuse_fake_hook *hook);
 
 /**
- * fuse_fake_hold_answer() - Stop when a request is done, before its answer goes out
- * @server: The server.
- * @opcode: The opcode to stop at.
- *
- * As fuse_fake_hold(), but what the request changes has been changed, and what the
- * answer says may be old news when it arrives.
- *
- * Return: the hold, which ends with the test.
+ * fuse_fake_unhook() - It need not happen any more
+ * @hook: The hook. A request that is stopped is answered.
  */
-struct fuse_fake_hold *fuse_fake_hold_answer(struct fuse_fake_server *server, u32 opcode);
+void fuse_fake_unhook(struct fuse_fake_hook *hook);
 
 /**
- * fuse_fake_hold_wait() - Wait until the request is there
- * @hold: The hold.
+ * fuse_fake_hold() - Stop the next request with an opcode
+ * @server: The server.
+ * @opcode: The opcode.
+ * @stop: Where.
+ *
+ * Return: the hook, which ends with the test.
+ */
+struct fuse_fake_hook *fuse_fake_hold(struct fuse_fake_server *server, u32 opcode,
+				      enum fuse_fake_stop stop);
+
+/**
+ * fuse_fake_hold_wait() - Wait until a request is stopped
+ * @hook: The hook.
  *
  * The test is aborted when no such request comes.
  */
-void fuse_fake_hold_wait(struct fuse_fake_hold *hold);
+void fuse_fake_hold_wait(struct fuse_fake_hook *hook);
 
 /**
- * fuse_fake_let_go() - Answer the requests that are held
+ * fuse_fake_let_go() - Answer all requests that are stopped
  * @server: The server.
  *
- * Ends all holds, also those whose request has not come yet.
+ * Ends all hooks.
  */
 void fuse_fake_let_go(struct fuse_fake_server *server);
-
-/**
- * fuse_fake_quiet_begin() - From here on, the current task must not send requests
- * @server: The server.
- * @quiet: Where to note those that it does send. FORGETs do not count: nobody
- *	waits for them.
- */
-void fuse_fake_quiet_begin(struct fuse_fake_server *server, struct fuse_fake_quiet *quiet);
-
-/**
- * fuse_fake_quiet_end() - From here on, it may
- * @server: The server.
- * @quiet: What fuse_fake_quiet_begin() was called with.
- */
-void fuse_fake_quiet_end(struct fuse_fake_server *server, struct fuse_fake_quiet *quiet);
-
-/**
- * fuse_fake_upon_begin() - Change something when the current task's request comes
- * @server: The server.
- * @upon: The change: @opcode, @change and @path are set by the caller. It is made
- *	once, before the server sees the request, as if another client had been
- *	faster.
- */
-void fuse_fake_upon_begin(struct fuse_fake_server *server, struct fuse_fake_upon *upon);
-
-/**
- * fuse_fake_upon_end() - The request has come, or never will
- * @server: The server.
- * @upon: What fuse_fake_upon_begin() was called with.
- *
- * Return: true if the change was made.
- */
-bool fuse_fake_upon_end(struct fuse_fake_server *server, struct fuse_fake_upon *upon);
 
 /**
  * fuse_fake_told() - What the kernel has been told about a name
@@ -376,6 +339,24 @@ bool fuse_fake_upon_end(struct fuse_fake_server *server, struct fuse_fake_upon *
  */
 struct fuse_fake_told *fuse_fake_told(struct fuse_fake_server *server, u64 parent,
 				      const char *name);
+
+/**
+ * fuse_fake_attr_seq() - When the kernel was told the attributes of a node
+ * @server: The server.
+ * @nodeid: The node.
+ *
+ * Return: the value of the server's counter then.
+ */
+u64 fuse_fake_attr_seq(struct fuse_fake_server *server, u64 nodeid);
+
+/**
+ * fuse_fake_list_seq() - When the kernel was told what is in a directory
+ * @server: The server.
+ * @nodeid: The directory.
+ *
+ * Return: the value of the server's counter when a listing began last.
+ */
+u64 fuse_fake_list_seq(struct fuse_fake_server *server, u64 nodeid);
 
 /**
  * fuse_fake_take_back() - The server has notified the kernel that a name is stale

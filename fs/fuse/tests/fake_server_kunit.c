@@ -176,13 +176,13 @@ static void holds(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
 	struct fuse_fx_op mkdir = { .path = { "dir/new" } };
-	struct fuse_fake_hold *hold;
+	struct fuse_fake_hook *hold;
 	struct kunit_thread *thread;
 	int err;
 
 	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
-	hold = fuse_fake_hold(fx->server, FUSE_MKDIR);
+	hold = fuse_fake_hold(fx->server, FUSE_MKDIR, FUSE_FAKE_STOP_BEFORE);
 	thread = fuse_fx_run(fx, fuse_fx_do_mkdir, &mkdir);
 	fuse_fake_hold_wait(hold);
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), 0);
@@ -198,7 +198,7 @@ static void changes_upon(struct kunit *test)
 	struct fuse_fixture *fx = test->priv;
 	struct fuse_fx_op unlink = {
 		.path	= { "file" },
-		.upon	= {
+		.hook	= {
 			.opcode	= FUSE_UNLINK,
 			.change	= FUSE_FAKE_REMOVE | FUSE_FAKE_ADD,
 			.path	= "file",
@@ -221,40 +221,24 @@ static void changes_upon(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), -ENOENT);
 }
 
-/* A gate keeps others out, and they come after it in the order of their calls. */
+/* A gate keeps others out. */
 static void gates(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op mknod = { .path = { "dir/file" } };
-	struct fuse_fx_op rename = { .path = { "dir/file", "dir/file2" } };
-	struct kunit_thread *first, *second;
-	struct fuse_fx_gate *gate, *last;
-	struct rw_semaphore *sem;
+	struct fuse_fx_op mkdir = { .path = { "dir/new" } };
+	struct kunit_thread *thread;
+	struct fuse_fx_gate *gate;
 	struct dentry *dir;
 	int err;
 
 	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	dir = fuse_fx_hold(fx, "dir");
-	sem = &d_inode(dir)->i_rwsem;
-	gate = fuse_fx_gate(fx, dir, false);
-	KUNIT_EXPECT_FALSE(test, gate->queues);
-	first = fuse_fx_run(fx, fuse_fx_do_mknod, &mknod);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(first, sem));
-	second = fuse_fx_run(fx, fuse_fx_do_rename, &rename);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(second, sem));
-	last = fuse_fx_gate(fx, dir, true);
-	KUNIT_EXPECT_TRUE(test, last->queues);
-	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_MKNOD), 0);
-
+	gate = fuse_fx_gate(fx, dir);
+	thread = fuse_fx_run(fx, fuse_fx_do_mkdir, &mkdir);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(thread, &d_inode(dir)->i_rwsem));
 	fuse_fx_gate_open(gate);
-	fuse_fx_gate_wait(fx, last);
-	KUNIT_ASSERT_TRUE(test, kunit_thread_join(first, &err));
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, &err));
 	KUNIT_EXPECT_EQ(test, err, 0);
-	KUNIT_ASSERT_TRUE(test, kunit_thread_join(second, &err));
-	KUNIT_EXPECT_EQ(test, err, 0);
-	/* Readers share it; and it is the end of the test that opens this one. */
-	KUNIT_EXPECT_FALSE(test, fuse_fx_gate(fx, dir, true)->queues);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file2"), 0);
 }
 
 /* A request that the server does not know is not passed over in silence. */

@@ -4,14 +4,18 @@
  *
  * A test fills the kernel's cache through system calls (fuse_fx_stat() and
  * friends), notifies the kernel as a server would (fuse_fx_inval() and friends)
- * and looks again. After every test the fixture checks what has to hold
- * whatever the test did:
+ * and looks again. After every test the fixture checks the first four of these
+ * properties, which hold whatever the test did; the other two are for tests with
+ * more than one thread:
  *
- *   fresh:         a name that was notified is not answered from what was cached
- *                  when the call started
+ *   fresh:         no lookup of a name that was notified, no listing and no stat of
+ *                  its directory is answered from what the server said before the
+ *                  call, neither from the cache nor by an answer that came later
  *   no collateral: every other name is still answered from the cache
  *   quiet:         no notification sent a request to the server
  *   balanced:      locks are free, references are back, the mount can go
+ *   serial:        some order of the calls that overlap explains the answer
+ *   never waits:   an invalidation returns while any request is with the server
  *
  * and that the server has nothing to complain about.
  *
@@ -35,6 +39,30 @@ struct kunit;
 struct kunit_thread;
 struct vfsmount;
 
+/* What has to hold, and what the server complains about. */
+enum fuse_fx_property {
+	FUSE_FX_FRESH,
+	FUSE_FX_NO_COLLATERAL,
+	FUSE_FX_QUIET,
+	FUSE_FX_BALANCED,
+	FUSE_FX_SERIAL,
+	FUSE_FX_NEVER_WAITS,
+	FUSE_FX_SERVER,
+	FUSE_FX_PROPERTIES
+};
+
+/**
+ * struct fuse_fx_score - Which properties did not hold, of many fixtures in one test
+ * @fixtures: how many fixtures there were
+ * @broken: in how many of them each property did not hold
+ * @said: how many of those were reported: the first ones lead to the mistake
+ */
+struct fuse_fx_score {
+	unsigned int fixtures;
+	unsigned int broken[FUSE_FX_PROPERTIES];
+	unsigned int said;
+};
+
 /**
  * struct fuse_fixture - What a test works with
  * @test: the test
@@ -45,11 +73,14 @@ struct vfsmount;
  *	file system was just mounted
  * @lock: protects @calls
  * @calls: the notifications so far
+ * @epoch_seq: the server's counter when the last FUSE_NOTIFY_INC_EPOCH was sent
  * @held: dentries and inodes that the test holds
  * @files: files that the test has open
  * @gates: locks that threads of the test hold
  * @threads: threads that the test has started
- * @broken: how many properties were found to be broken
+ * @broken: the properties that did not hold, as bits
+ * @score: where to count them, if there are more fixtures in this test
+ * @title: what to say of this fixture, if one of them does not hold
  * @again: how to run the test alone, if that is not plain from its name
  */
 struct fuse_fixture {
@@ -61,11 +92,14 @@ struct fuse_fixture {
 
 	spinlock_t lock; /* @calls */
 	struct list_head calls;
+	u64 epoch_seq;
 	struct list_head held;
 	struct list_head files;
 	struct list_head gates;
 	struct list_head threads;
-	atomic_t broken;
+	unsigned long broken;
+	struct fuse_fx_score *score;
+	const char *title;
 	const char *again;
 };
 
@@ -95,6 +129,18 @@ int fuse_fx_init_delete_stale(struct kunit *test);
 void fuse_fx_exit(struct kunit *test);
 
 /**
+ * fuse_fx_broken() - A property does not hold
+ * @fx: The fixture.
+ * @property: The property.
+ * @fmt: What was found.
+ *
+ * The test fails. The first two of a fixture, or of all fixtures of a test, are
+ * reported: a screenful is not read.
+ */
+__printf(3, 4) void fuse_fx_broken(struct fuse_fixture *fx, enum fuse_fx_property property,
+				   const char *fmt, ...);
+
+/**
  * fuse_fx_seed() - What the random numbers of a test start from
  * @test: The test context object.
  *
@@ -117,14 +163,18 @@ u64 fuse_fx_seed(struct kunit *test);
  */
 void fuse_fx_shuffle(void *params, size_t nr, size_t size);
 
-/**
- * fuse_fx_stat() - stat()
- * @fx: The fixture.
- * @path: The path.
- *
- * Return: 0 or a negative error.
+/*
+ * System calls: 0 or a negative error.
+ * A file that is made is a regular one, with the permissions 0644.
  */
 int fuse_fx_stat(struct fuse_fixture *fx, const char *path);
+int fuse_fx_mkdir(struct fuse_fixture *fx, const char *path);
+int fuse_fx_mknod(struct fuse_fixture *fx, const char *path);
+int fuse_fx_rmdir(struct fuse_fixture *fx, const char *path);
+int fuse_fx_unlink(struct fuse_fixture *fx, const char *path);
+int fuse_fx_rename(struct fuse_fixture *fx, const char *old, const char *new,
+		   unsigned int flags);
+int fuse_fx_link(struct fuse_fixture *fx, const char *old, const char *new);
 
 /**
  * fuse_fx_stat_asks() - stat() and see whether the server was asked for the name
@@ -135,6 +185,16 @@ int fuse_fx_stat(struct fuse_fixture *fx, const char *path);
  * Return: 0 or a negative error.
  */
 int fuse_fx_stat_asks(struct fuse_fixture *fx, const char *path, unsigned int *asked);
+
+/**
+ * fuse_fx_lists() - Read a directory and see whether a name is in it
+ * @fx: The fixture.
+ * @path: The directory.
+ * @name: The name.
+ *
+ * Return: true if it is.
+ */
+bool fuse_fx_lists(struct fuse_fixture *fx, const char *path, const char *name);
 
 /**
  * fuse_fx_lookup_at() - Look up a name in an open directory
@@ -243,54 +303,6 @@ struct file *fuse_fx_open(struct fuse_fixture *fx, const char *path, int flags);
 void fuse_fx_close(struct fuse_fixture *fx, struct file *file);
 
 /**
- * fuse_fx_mkdir() - mkdir()
- * @fx: The fixture.
- * @path: The path.
- *
- * Return: 0 or a negative error.
- */
-int fuse_fx_mkdir(struct fuse_fixture *fx, const char *path);
-
-/**
- * fuse_fx_mknod() - mknod() of a regular file
- * @fx: The fixture.
- * @path: The path.
- *
- * Return: 0 or a negative error.
- */
-int fuse_fx_mknod(struct fuse_fixture *fx, const char *path);
-
-/**
- * fuse_fx_rmdir() - rmdir()
- * @fx: The fixture.
- * @path: The path.
- *
- * Return: 0 or a negative error.
- */
-int fuse_fx_rmdir(struct fuse_fixture *fx, const char *path);
-
-/**
- * fuse_fx_unlink() - unlink()
- * @fx: The fixture.
- * @path: The path.
- *
- * Return: 0 or a negative error.
- */
-int fuse_fx_unlink(struct fuse_fixture *fx, const char *path);
-
-/**
- * fuse_fx_rename() - renameat2()
- * @fx: The fixture.
- * @old: The old path.
- * @new: The new path.
- * @flags: RENAME_* flags.
- *
- * Return: 0 or a negative error.
- */
-int fuse_fx_rename(struct fuse_fixture *fx, const char *old, const char *new,
-		   unsigned int flags);
-
-/**
  * fuse_fx_notify() - Call fuse_reverse_inval_entry() as fuse_notify() does
  * @fx: The fixture.
  * @parent: Nodeid of the directory.
@@ -323,20 +335,21 @@ static inline int fuse_fx_delete(struct fuse_fixture *fx, u64 parent, u64 child,
 }
 
 /**
- * fuse_fx_link() - link()
- * @fx: The fixture.
- * @old: The existing path.
- * @new: The new path.
- *
- * Return: 0 or a negative error.
- */
-int fuse_fx_link(struct fuse_fixture *fx, const char *old, const char *new);
-
-/**
  * fuse_fx_inc_epoch() - FUSE_NOTIFY_INC_EPOCH: nothing that is cached is believed
  * @fx: The fixture.
+ *
+ * Return: what fuse_notify() returned.
  */
-void fuse_fx_inc_epoch(struct fuse_fixture *fx);
+int fuse_fx_inc_epoch(struct fuse_fixture *fx);
+
+/**
+ * fuse_fx_inval_inode() - FUSE_NOTIFY_INVAL_INODE: attributes and data are stale
+ * @fx: The fixture.
+ * @nodeid: The node; of a directory, the data are its listing.
+ *
+ * Return: what fuse_notify() returned.
+ */
+int fuse_fx_inval_inode(struct fuse_fixture *fx, u64 nodeid);
 
 /**
  * struct fuse_fx_msg - A notification about a name, byte by byte
@@ -419,19 +432,17 @@ int fuse_fx_write(struct fuse_fixture *fx, enum fuse_notify_code code,
  * @fx: the fixture
  * @path: paths in the order of the call's arguments
  * @flags: flags of the call
- * @flags2: flags of a second call
- * @upon: what the server changes behind the kernel's back when the call's request
- *	comes; nothing if @upon.change is 0
+ * @hook: what the server changes behind the kernel's back when the call's request
+ *	comes; nothing if @hook.change is 0
  * @parent: nodeid of the directory of a notification, whose name is @path[0]
  * @child: nodeid of the entry of a notification
  * @data: what a call of the suite's own needs
  */
 struct fuse_fx_op {
 	struct fuse_fixture *fx;
-	const char *path[4];
+	const char *path[2];
 	unsigned int flags;
-	unsigned int flags2;
-	struct fuse_fake_upon upon;
+	struct fuse_fake_hook hook;
 	u64 parent;
 	u64 child;
 	void *data;
@@ -441,13 +452,18 @@ struct fuse_fx_op {
 int fuse_fx_do_stat(struct fuse_fx_op *op);		/* @flags are LOOKUP_* */
 int fuse_fx_do_mknod(struct fuse_fx_op *op);
 int fuse_fx_do_mkdir(struct fuse_fx_op *op);
+int fuse_fx_do_symlink(struct fuse_fx_op *op);
+int fuse_fx_do_open(struct fuse_fx_op *op);		/* @flags are O_*; and close */
+int fuse_fx_do_getattr(struct fuse_fx_op *op);		/* even if attributes are cached */
+int fuse_fx_do_chmod(struct fuse_fx_op *op);
 int fuse_fx_do_link(struct fuse_fx_op *op);
 int fuse_fx_do_unlink(struct fuse_fx_op *op);
 int fuse_fx_do_rmdir(struct fuse_fx_op *op);
 int fuse_fx_do_rename(struct fuse_fx_op *op);		/* @flags are RENAME_* */
-int fuse_fx_do_two_renames(struct fuse_fx_op *op);	/* keeping all locks in between */
 int fuse_fx_do_readdir(struct fuse_fx_op *op);
 int fuse_fx_do_notify(struct fuse_fx_op *op);
+int fuse_fx_do_inval_inode(struct fuse_fx_op *op);	/* of @parent */
+int fuse_fx_do_inc_epoch(struct fuse_fx_op *op);
 /*
  * Mount the file system once more, in a private namespace, and walk along a path
  * through submounts, which are mounted until the call returns.
@@ -468,10 +484,7 @@ struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fus
 /**
  * struct fuse_fx_gate - A thread that keeps others from locking something
  * @list: entry in the fixture's list
- * @dir: the directory
- * @shared: others may read the directory
- * @queues: the lock was not free
- * @tried: the thread knows that
+ * @dir: the directory, or whatever it is
  * @locked: the thread has the lock
  * @open: the thread is to give it back
  * @thread: the thread
@@ -479,40 +492,22 @@ struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fus
 struct fuse_fx_gate {
 	struct list_head list;
 	struct dentry *dir;
-	bool shared;
-	bool queues;
-	struct completion tried;
 	struct completion locked;
 	struct completion open;
 	struct kunit_thread *thread;
 };
 
 /**
- * fuse_fx_gate() - Have a thread lock a directory
+ * fuse_fx_gate() - Have a thread lock an inode
  * @fx: The fixture.
- * @dir: The directory, which the caller holds.
- * @shared: Lock it as a lookup or readdir() does, not as a change does.
+ * @dir: Its dentry, which the caller holds.
  *
  * The thread is not the test's own, so an assertion that fails leaves no lock
- * behind: the gate opens when the test ends. On return the thread either has the
- * lock or is the last in the queue for it.
- *
- * A queue for the lock is served in order, so a test that closes a gate and then
- * starts threads one after the other decides who comes after whom. With a shared
- * gate it also decides what happens between an unlock and the next lock of the
- * same thread: the lock is handed to waiting readers at once, and nobody steals
- * it from them.
+ * behind: the gate opens when the test ends.
  *
  * Return: the gate.
  */
-struct fuse_fx_gate *fuse_fx_gate(struct fuse_fixture *fx, struct dentry *dir, bool shared);
-
-/**
- * fuse_fx_gate_wait() - Wait until the gate has the lock
- * @fx: The fixture.
- * @gate: The gate. The test is aborted when it does not get it in time.
- */
-void fuse_fx_gate_wait(struct fuse_fixture *fx, struct fuse_fx_gate *gate);
+struct fuse_fx_gate *fuse_fx_gate(struct fuse_fixture *fx, struct dentry *dir);
 
 /**
  * fuse_fx_gate_open() - Let the others have the lock

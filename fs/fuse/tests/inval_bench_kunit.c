@@ -60,7 +60,6 @@ static void bench_say(struct kunit *test, const char *what, unsigned int size, u
 /* Negative entries beside, or below, what is notified. The server need not know. */
 static void bench_fill(struct kunit *test, struct dentry *dir, unsigned int nr)
 {
-	struct fuse_entry_out out = { .entry_valid = 3600 };
 	struct dentry *dentry;
 	char name[16];
 	unsigned int i;
@@ -72,7 +71,6 @@ static void bench_fill(struct kunit *test, struct dentry *dir, unsigned int nr)
 		if (!dentry)
 			return;
 		d_add(dentry, NULL);
-		fuse_kunit_change_entry_timeout(dentry, &out);
 		dput(dentry);
 	}
 }
@@ -200,10 +198,9 @@ static void wait(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, ns);
 	for (round = 0; round < ARRAY_SIZE(values); round++) {
-		struct fuse_fx_gate *gate = fuse_fx_gate(fx, dir, false);
+		struct fuse_fx_gate *gate = fuse_fx_gate(fx, dir);
 		struct kunit_thread *thread;
 
-		fuse_fx_gate_wait(fx, gate);
 		thread = fuse_fx_run(fx, bench_do_absent, &op);
 		fsleep(*ms * 1000);
 		fuse_fx_gate_open(gate);

@@ -11,6 +11,7 @@
 
 #include <linux/dcache.h>
 #include <linux/fs.h>
+#include <linux/namei.h>
 
 #include <kunit/test.h>
 #include <kunit/thread.h>
@@ -33,6 +34,17 @@ static void negative(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "config"), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "config"));
 	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), 0);
+}
+
+/* A server that does not have absent names cached answers an error. */
+static void negative_not_cached(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+
+	fx->server->negative_valid = 0;
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, fuse_fx_mknod(fx, "config"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "config"), 0);
 }
 
 /* Somebody who still uses the negative dentry keeps it, but nobody finds it. */
@@ -361,9 +373,9 @@ static void parent_attributes(struct kunit *test)
 	fuse_fx_delete(fx, dir, other, "none");
 	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
 
-	/* Nothing was known of this one, so nothing has changed. */
+	/* The kernel has never heard of this one, but of its directory. */
 	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "never"), -ENOENT);
-	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 0);
+	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
 	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir/sibling"), 0);
 }
 
@@ -384,10 +396,9 @@ static void parent_renamed(struct kunit *test)
 }
 
 /*
- * The directory was removed but is still in use, and so is a name in it that
- * was cached as absent. Nothing is made or removed in such a directory any more,
- * so there is no entry to notify about, and what is left in the cache stays.
- * (7.3 as shipped drops it and answers 0.)
+ * The directory was removed but is still in use, and so is a name in it that was
+ * cached as absent. Nobody can look it up there any more; it is invalidated like
+ * any other.
  */
 static void parent_deleted(struct kunit *test)
 {
@@ -401,8 +412,8 @@ static void parent_deleted(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, fuse_fx_hold_cached(fx, dir, "none"));
 	KUNIT_EXPECT_EQ(test, fuse_fx_rmdir(fx, "dir"), 0);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, nodeid, "none"), -ENOENT);
-	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, dir, "none"));
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, nodeid, "none"), 0);
+	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "none"));
 	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, nodeid, "never"), -ENOENT);
 }
 
@@ -465,22 +476,26 @@ static void not_cached(struct kunit *test)
 /*
  * A server that notifies from inside a request must not wait for the lock which
  * the request itself holds, see libfuse issue 341. Here the request is a mkdir()
- * in the same directory, and the name that is notified is not cached.
+ * in the same directory.
  */
-static void not_cached_parent_locked(struct kunit *test)
+static void parent_locked(struct kunit *test, const char *name, u32 flags, u64 child,
+			  int expected)
 {
 	struct fuse_fixture *fx = test->priv;
 	struct fuse_fx_op mkdir = { .path = { "dir/new" } };
-	struct fuse_fx_op inval = { .path = { "absent" } };
+	struct fuse_fx_op inval = { .path = { name }, .flags = flags, .child = child };
 	struct kunit_thread *server, *caller;
-	struct fuse_fake_hold *hold;
+	struct fuse_fake_hook *hold;
 	struct dentry *dir;
 	int err;
 
 	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	dir = fuse_fx_hold(fx, "dir");
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
 
-	hold = fuse_fake_hold(fx->server, FUSE_MKDIR);
+	hold = fuse_fake_hold(fx->server, FUSE_MKDIR, FUSE_FAKE_STOP_BEFORE);
 	caller = fuse_fx_run(fx, fuse_fx_do_mkdir, &mkdir);
 	fuse_fake_hold_wait(hold);
 
@@ -491,9 +506,150 @@ static void not_cached_parent_locked(struct kunit *test)
 
 	fuse_fake_let_go(fx->server);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(server, &err));
-	KUNIT_EXPECT_EQ(test, err, -ENOENT);
+	KUNIT_EXPECT_EQ(test, err, expected);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, &err));
 	KUNIT_EXPECT_EQ(test, err, 0);
+}
+
+static void not_cached_parent_locked(struct kunit *test)
+{
+	parent_locked(test, "absent", 0, 0, -ENOENT);
+}
+
+static void negative_parent_locked(struct kunit *test)
+{
+	parent_locked(test, "none", 0, 0, 0);
+}
+
+static void negative_parent_locked_delete(struct kunit *test)
+{
+	parent_locked(test, "none", 0, 4711, 0);
+}
+
+static void positive_parent_locked(struct kunit *test)
+{
+	parent_locked(test, "file", 0, 0, 0);
+}
+
+static void positive_parent_locked_expire(struct kunit *test)
+{
+	parent_locked(test, "file", FUSE_EXPIRE_ONLY, 0, 0);
+}
+
+/* Notify while a request is stopped, and see that it does not wait for that. */
+static void notify_meanwhile(struct fuse_fixture *fx, struct fuse_fx_op notify, int expected)
+{
+	struct kunit_thread *server = fuse_fx_run(fx, fuse_fx_do_notify, &notify);
+	int err;
+
+	KUNIT_EXPECT_EQ_MSG(fx->test, kunit_thread_wait(server), KUNIT_THREAD_ENDED,
+			    "the notification waits for an answer that is on its way");
+	/* If it waits, there is no more to be seen of what was to come. */
+	kunit_thread_set_limit(server, 0);
+	if (!kunit_thread_join(server, &err))
+		fuse_fake_let_go(fx->server);
+	kunit_thread_set_limit(server, KUNIT_THREAD_LIMIT);
+	KUNIT_ASSERT_TRUE(fx->test, kunit_thread_join(server, &err));
+	KUNIT_EXPECT_EQ(fx->test, err, expected);
+}
+
+/* Calls whose answers are on their way when the server notifies. */
+static const struct late_param {
+	const char *name;
+	int (*call)(struct fuse_fx_op *op);
+	const char *path[2];
+	unsigned int flags;
+	u32 opcode;
+	bool there;	/* the server has the name, and the kernel knows it */
+	u32 notification;
+} late_params[] = {
+	{ "lookup", fuse_fx_do_stat, { "dir/config" }, 0, FUSE_LOOKUP },
+	{ "lookup expire", fuse_fx_do_stat, { "dir/config" }, 0, FUSE_LOOKUP,
+	  .notification = FUSE_EXPIRE_ONLY },
+	{ "revalidate", fuse_fx_do_stat, { "dir/config" }, LOOKUP_REVAL, FUSE_LOOKUP, true },
+	{ "revalidate expire", fuse_fx_do_stat, { "dir/config" }, LOOKUP_REVAL, FUSE_LOOKUP, true,
+	  FUSE_EXPIRE_ONLY },
+	{ "readdirplus", fuse_fx_do_readdir, { "dir" }, 0, FUSE_READDIRPLUS, true },
+	{ "create", fuse_fx_do_open, { "dir/config" }, O_CREAT | O_RDWR, FUSE_CREATE },
+	{ "mknod", fuse_fx_do_mknod, { "dir/config" }, 0, FUSE_MKNOD },
+	{ "mkdir", fuse_fx_do_mkdir, { "dir/config" }, 0, FUSE_MKDIR },
+	{ "symlink", fuse_fx_do_symlink, { "dir/config" }, 0, FUSE_SYMLINK },
+	{ "link", fuse_fx_do_link, { "other", "dir/config" }, 0, FUSE_LINK },
+	{ "rename", fuse_fx_do_rename, { "other", "dir/config" }, 0, FUSE_RENAME },
+	{ "exchange", fuse_fx_do_rename, { "other", "dir/config" }, RENAME_EXCHANGE,
+	  FUSE_RENAME2, true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(late, late_params, name);
+
+/*
+ * The server answers, and then the name appears or goes and is notified, before the
+ * answer arrives: it is what the caller gets, but the next one has to ask.
+ */
+static void late_answer(struct kunit *test)
+{
+	const struct late_param *param = test->param_value;
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op call = {
+		.path	= { param->path[0], param->path[1] },
+		.flags	= param->flags,
+	};
+	struct fuse_fx_op notify = { .path = { "config" }, .flags = param->notification };
+	struct kunit_thread *caller, *server;
+	struct fuse_fake_hook *hold;
+	bool there;
+
+	notify.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "other", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "other"), 0);
+	fuse_fx_hold(fx, "dir");
+	if (param->there) {
+		fuse_fake_add(fx->server, "dir/config", S_IFREG | 0644);
+		KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/config"), 0);
+	}
+
+	hold = fuse_fake_hold(fx->server, param->opcode, FUSE_FAKE_STOP_BEHIND);
+	/* The directory is looked up again, too, and first. */
+	hold->skip = param->flags == LOOKUP_REVAL;
+	caller = fuse_fx_run(fx, param->call, &call);
+	fuse_fake_hold_wait(hold);
+	there = fuse_fake_find(fx->server, notify.parent, "config");
+	if (there)
+		fuse_fake_remove(fx->server, "dir/config");
+	else
+		fuse_fake_add(fx->server, "dir/config", S_IFREG | 0644);
+	server = fuse_fx_run(fx, fuse_fx_do_notify, &notify);
+	/* It may wait for the answer, but it must not count on it. */
+	kunit_thread_wait(server);
+	fuse_fake_let_go(fx->server);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(server, NULL));
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/config"), there ? -ENOENT : 0);
+	/* What is renamed meanwhile may lose its timeout under its new name, too. */
+	if (param->call == fuse_fx_do_rename)
+		fuse_fake_take_back(fx->server, FUSE_ROOT_ID, "other", false);
+}
+
+/* The same with what is said of the directory itself. */
+static void late_attributes(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op getattr = { .path = { "dir" } };
+	struct kunit_thread *caller;
+	struct fuse_fake_hook *hold;
+	u64 dir;
+
+	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+
+	hold = fuse_fake_hold(fx->server, FUSE_GETATTR, FUSE_FAKE_STOP_BEHIND);
+	caller = fuse_fx_run(fx, fuse_fx_do_getattr, &getattr);
+	fuse_fake_hold_wait(hold);
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "file"), 0);
+	fuse_fake_let_go(fx->server);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
+	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
 }
 
 /*
@@ -515,7 +671,7 @@ static void delete_waits(struct kunit *test)
 	dir = fuse_fx_hold(fx, "dir");
 	file = fuse_fx_hold(fx, "dir/file");
 
-	gate = fuse_fx_gate(fx, file, false);
+	gate = fuse_fx_gate(fx, file);
 	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(server, &d_inode(file)->i_rwsem));
 	caller = fuse_fx_run(fx, fuse_fx_do_mkdir, &mkdir);
@@ -538,10 +694,10 @@ static int lose_race(struct kunit *test, u32 opcode, int (*syscall)(struct fuse_
 {
 	struct fuse_fixture *fx = test->priv;
 	struct kunit_thread *server, *caller;
-	struct fuse_fake_hold *hold;
+	struct fuse_fake_hook *hold;
 	int err;
 
-	hold = fuse_fake_hold(fx->server, opcode);
+	hold = fuse_fake_hold(fx->server, opcode, FUSE_FAKE_STOP_BEFORE);
 	caller = fuse_fx_run(fx, syscall, op);
 	fuse_fake_hold_wait(hold);
 	server = fuse_fx_run(fx, fuse_fx_do_notify, inval);
@@ -555,101 +711,244 @@ static int lose_race(struct kunit *test, u32 opcode, int (*syscall)(struct fuse_
 	return err;
 }
 
-/* The entry gets another name in the window: that one is not what was meant. */
-static void race_rename(struct kunit *test)
+/* Calls that overtake an old answer about the entry, which is revalidated. */
+static const struct overtaking_param {
+	const char *name;
+	const char *to;		/* it is renamed to this */
+	u32 flags;		/* of the notification, of its name by then */
+} overtaking_params[] = {
+	{ "asked again", "dir/file", FUSE_EXPIRE_ONLY },
+	{ "renamed", "dir/new", FUSE_EXPIRE_ONLY },
+	{ "moved", "out/file", FUSE_EXPIRE_ONLY },
+};
+
+KUNIT_ARRAY_PARAM_DESC(overtaking, overtaking_params, name);
+
+/*
+ * The old answer neither takes the place of a newer one about the same name, nor is it
+ * believed of the name that the entry has by then.
+ */
+static void late_answer_overtaken(struct kunit *test)
 {
+	const struct overtaking_param *param = test->param_value;
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op rename = { .path = { "dir/old", "dir/new" } };
-	struct fuse_fx_op inval = { .path = { "old" } };
-	struct dentry *dir;
+	struct fuse_fx_op revalidate = { .path = { "dir/file" }, .flags = LOOKUP_REVAL };
+	struct kunit_thread *caller;
+	struct fuse_fake_hook *hold;
+	u64 dir, out;
 
-	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fx_add_neighbours(fx, "dir/");
-	fuse_fake_add(fx->server, "dir/old", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/old"), 0);
-	dir = fuse_fx_hold(fx, "dir");
+	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	out = fuse_fake_add(fx->server, "out", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "out"), 0);
 
-	KUNIT_EXPECT_EQ(test, lose_race(test, FUSE_RENAME, fuse_fx_do_rename, &rename,
-					&inval, dir), -ENOENT);
-	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, dir, "new"));
+	hold = fuse_fake_hold(fx->server, FUSE_LOOKUP, FUSE_FAKE_STOP_BEHIND);
+	hold->skip = 1;
+	caller = fuse_fx_run(fx, fuse_fx_do_stat, &revalidate);
+	fuse_fake_hold_wait(hold);
+	if (strcmp(param->to, "dir/file"))
+		KUNIT_EXPECT_EQ(test, fuse_fx_rename(fx, "dir/file", param->to, 0), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_notify(fx, param->to[0] == 'o' ? out : dir, 0,
+					     kbasename(param->to), param->flags), 0);
+	/* If it has kept its name, it is asked for and cached again. */
+	if (!strcmp(param->to, "dir/file"))
+		KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	fuse_fake_let_go(fx->server);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
 }
 
-/* The entry moves out of the directory in the window. */
-static void race_move_out(struct kunit *test)
+/* A new entry is only asked for again, if its answer is old: it is not dropped. */
+static void late_answer_kept(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op rename = { .path = { "dir/old", "new" } };
-	struct fuse_fx_op inval = { .path = { "old" } };
-	struct dentry *dir;
+	struct fuse_fx_op stat = { .path = { "dir/file" } };
+	struct fuse_fx_op expire = { .path = { "file" }, .flags = FUSE_EXPIRE_ONLY };
+	struct kunit_thread *caller;
+	struct fuse_fake_hook *hold;
+	struct dentry *dir, *file;
 
-	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fx_add_neighbours(fx, "dir/");
-	fuse_fake_add(fx->server, "dir/old", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/old"), 0);
+	expire.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	dir = fuse_fx_hold(fx, "dir");
+	hold = fuse_fake_hold(fx->server, FUSE_LOOKUP, FUSE_FAKE_STOP_BEHIND);
+	caller = fuse_fx_run(fx, fuse_fx_do_stat, &stat);
+	fuse_fake_hold_wait(hold);
+	notify_meanwhile(fx, expire, -ENOENT);
+	fuse_fake_let_go(fx->server);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
+	file = fuse_fx_hold_cached(fx, dir, "file");
+	KUNIT_ASSERT_NOT_NULL(test, file);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	KUNIT_EXPECT_FALSE(test, d_unhashed(file));
+}
 
-	KUNIT_EXPECT_EQ(test, lose_race(test, FUSE_RENAME, fuse_fx_do_rename, &rename,
-					&inval, dir), -ENOENT);
-	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "new"));
+/* An old listing does not take a name back to the epoch in which it was asked for. */
+static void late_epoch(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op readdir = { .path = { "dir" } };
+	struct kunit_thread *caller;
+	struct fuse_fake_hook *hold;
+
+	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	hold = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEHIND);
+	caller = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
+	fuse_fake_hold_wait(hold);
+	KUNIT_EXPECT_EQ(test, fuse_fx_inc_epoch(fx), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	fuse_fake_let_go(fx->server);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
+}
+
+/* A listing is cached, and read again when something in it was notified. */
+static void listing(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	u64 dir, seq;
+
+	fx->server->cache_dir = true;
+	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
+	seq = fuse_fake_list_seq(fx->server, dir);
+	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
+	KUNIT_EXPECT_EQ(test, fuse_fake_list_seq(fx->server, dir), seq);
+
+	fuse_fake_add(fx->server, "dir/new", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "new"), -ENOENT);
+	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "new"));
+	seq = fuse_fake_list_seq(fx->server, dir);
+	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "new"));
+	KUNIT_EXPECT_EQ(test, fuse_fake_list_seq(fx->server, dir), seq);
+
+	fuse_fake_remove(fx->server, "dir/new");
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval_inode(fx, dir), 0);
+	KUNIT_EXPECT_FALSE(test, fuse_fx_lists(fx, "dir", "new"));
 }
 
 /*
- * The entry is unlinked in the window. Usually that turns the dentry negative,
- * and a notification after it answers 0; as the notification holds the dentry,
- * it is dropped instead, and there is nothing left to notify about.
+ * An old answer leads to a directory that has another name by now, under which it is
+ * cached: it stays there. A server may notify whenever it is asked, so it is asked only
+ * once more.
  */
-static void race_unlink(struct kunit *test)
+static void late_answer_moved(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op unlink = { .path = { "dir/file" } };
-	struct fuse_fx_op inval = { .path = { "file" } };
-	struct dentry *dir;
+	struct fuse_fx_op stat = { .path = { "dir/old" } };
+	struct fuse_fx_op old = { .path = { "old" } };
+	struct fuse_fake_hook *hold, *again;
+	struct kunit_thread *caller;
+	unsigned int lookups;
 	int err;
 
-	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fx_add_neighbours(fx, "dir/");
-	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
-	dir = fuse_fx_hold(fx, "dir");
-
-	err = lose_race(test, FUSE_UNLINK, fuse_fx_do_unlink, &unlink, &inval, dir);
-	KUNIT_EXPECT_TRUE_MSG(test, err == 0 || err == -ENOENT, "err == %d", err);
-	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "file"));
+	old.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/old", S_IFDIR | 0755);
+	fuse_fx_hold(fx, "dir");
+	hold = fuse_fake_hold(fx->server, FUSE_LOOKUP, FUSE_FAKE_STOP_BEHIND);
+	caller = fuse_fx_run(fx, fuse_fx_do_stat, &stat);
+	fuse_fake_hold_wait(hold);
+	fuse_fake_rename(fx->server, "dir/old", "dir/new");
+	notify_meanwhile(fx, old, -ENOENT);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/new"), 0);
+	fuse_fake_add(fx->server, "dir/old", S_IFDIR | 0755);
+	again = fuse_fake_hold(fx->server, FUSE_LOOKUP, FUSE_FAKE_STOP_BEHIND);
+	fuse_fake_unhook(hold);
+	fuse_fake_hold_wait(again);
+	fuse_fake_remove(fx->server, "dir/old");
+	notify_meanwhile(fx, old, -ENOENT);
+	lookups = fuse_fake_requests(fx->server, FUSE_LOOKUP);
+	fuse_fake_unhook(again);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, &err));
+	KUNIT_EXPECT_EQ(test, err, 0);
+	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_LOOKUP), lookups);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/old"), -ENOENT);
 }
 
-/* The name comes into being in the window: it was negative and is not any more. */
-static void race_create(struct kunit *test)
+/* An old listing leads to a node that has been replaced: the new one stays cached. */
+static void late_answer_replaced(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op readdir = { .path = { "dir" } };
+	struct fuse_fx_op inval = { .path = { "file" } };
+	struct kunit_thread *caller;
+	struct fuse_fake_hook *hold;
+
+	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	hold = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEHIND);
+	caller = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
+	fuse_fake_hold_wait(hold);
+	fuse_fake_remove(fx->server, "dir/file");
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	notify_meanwhile(fx, inval, -ENOENT);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	fuse_fake_let_go(fx->server);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
+}
+
+/*
+ * Two listings fill the cache at the same time, one of them asked for before the
+ * notification: that one does not go into the cache, even if it is the first to arrive.
+ */
+static void late_listing(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op readdir = { .path = { "dir" } };
+	struct fuse_fx_op inval = { .path = { "file" } };
+	struct kunit_thread *old, *new;
+	struct fuse_fake_hook *hold, *hold_new;
+
+	fx->server->cache_dir = true;
+	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	hold = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEHIND);
+	old = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
+	fuse_fake_hold_wait(hold);
+	fuse_fake_remove(fx->server, "dir/file");
+	fuse_fake_add(fx->server, "dir/other", S_IFREG | 0644);
+	notify_meanwhile(fx, inval, 0);
+	hold_new = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEFORE);
+	new = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
+	fuse_fake_hold_wait(hold_new);
+	fuse_fake_unhook(hold);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(old, NULL));
+	fuse_fake_unhook(hold_new);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(new, NULL));
+	KUNIT_EXPECT_FALSE(test, fuse_fx_lists(fx, "dir", "file"));
+	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "other"));
+}
+
+/* A delete waits for the directory's lock, but the name is stale at once. */
+static void delete_parent_locked(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
 	struct fuse_fx_op mkdir = { .path = { "dir/new" } };
-	struct fuse_fx_op inval = { .path = { "new" } };
-	struct dentry *dir;
-
-	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fx_add_neighbours(fx, "dir/");
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/new"), -ENOENT);
-	dir = fuse_fx_hold(fx, "dir");
-
-	KUNIT_EXPECT_EQ(test, lose_race(test, FUSE_MKDIR, fuse_fx_do_mkdir, &mkdir,
-					&inval, dir), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/new"), 0);
-}
-
-/* The directory itself is removed in the window, so the call comes before that or too late. */
-static void race_rmdir(struct kunit *test)
-{
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op rmdir = { .path = { "dir" } };
-	struct fuse_fx_op inval = { .path = { "none" } };
+	struct fuse_fx_op delete = { .path = { "file" } };
+	struct kunit_thread *server, *caller;
+	struct fuse_fake_hook *hold;
+	unsigned int asked;
 	struct dentry *dir;
 	int err;
 
-	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
+	delete.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	delete.child = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	dir = fuse_fx_hold(fx, "dir");
-
-	err = lose_race(test, FUSE_RMDIR, fuse_fx_do_rmdir, &rmdir, &inval, dir);
-	KUNIT_EXPECT_TRUE_MSG(test, err == 0 || err == -ENOENT, "err == %d", err);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	hold = fuse_fake_hold(fx->server, FUSE_MKDIR, FUSE_FAKE_STOP_BEFORE);
+	caller = fuse_fx_run(fx, fuse_fx_do_mkdir, &mkdir);
+	fuse_fake_hold_wait(hold);
+	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(server, &d_inode(dir)->i_rwsem));
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "dir/file", &asked), 0);
+	KUNIT_EXPECT_EQ(test, asked, 1);
+	fuse_fake_let_go(fx->server);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(server, &err));
+	KUNIT_EXPECT_EQ(test, err, 0);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
 }
 
 /* What has the name in the end is what a delete is about, and that dies altogether. */
@@ -670,6 +969,8 @@ static void race_delete(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, lose_race(test, FUSE_RENAME2, fuse_fx_do_rename, &exchange,
 					&delete, dir), 0);
+	/* What is renamed meanwhile may lose its timeout under its new name, too. */
+	fuse_fake_take_back(fx->server, delete.parent, "new", false);
 	KUNIT_EXPECT_TRUE(test, d_unhashed(new));
 	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(new)));
 	KUNIT_EXPECT_TRUE(test, cant_mount(new));
@@ -680,45 +981,9 @@ static void race_delete(struct kunit *test)
 	KUNIT_EXPECT_NE(test, d_inode(old)->i_nlink, 0);
 }
 
-/* What is asked about the directory in the window is stale when the call is done. */
-static void race_attributes(struct kunit *test)
-{
-	struct fuse_fx_op exchange = { .path = { "dir/old", "dir/new" }, .flags = RENAME_EXCHANGE };
-	struct fuse_fx_op inval = { .path = { "old" } };
-	struct fuse_fixture *fx = test->priv;
-	struct kunit_thread *server, *caller;
-	struct fuse_fx_gate *first, *last;
-	struct rw_semaphore *sem;
-	struct dentry *dir;
-	bool waits;
-	int err;
-
-	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fake_add(fx->server, "dir/old", S_IFREG | 0644);
-	fuse_fake_add(fx->server, "dir/new", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/old"), 0);
-	dir = fuse_fx_hold(fx, "dir");
-	sem = &d_inode(dir)->i_rwsem;
-
-	first = fuse_fx_gate(fx, dir, false);
-	caller = fuse_fx_run(fx, fuse_fx_do_rename, &exchange);
-	KUNIT_ASSERT_TRUE(test, kunit_thread_sleeps_on_rwsem(caller, sem));
-	last = fuse_fx_gate(fx, dir, false);
-	server = fuse_fx_run(fx, fuse_fx_do_notify, &inval);
-	waits = kunit_thread_sleeps_on_rwsem(server, sem);
-	fuse_fx_gate_open(first);
-	fuse_fx_gate_wait(fx, last);
-	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
-	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 0);
-
-	fuse_fx_gate_open(last);
-	KUNIT_ASSERT_TRUE(test, kunit_thread_join(server, &err));
-	KUNIT_EXPECT_EQ(test, err, 0);
-	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), waits);
-}
-
 static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(negative),
+	KUNIT_CASE(negative_not_cached),
 	KUNIT_CASE(negative_held),
 	KUNIT_CASE(negative_delete),
 	KUNIT_CASE(negative_expire),
@@ -744,14 +1009,22 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(parent_not_a_directory),
 	KUNIT_CASE(not_cached),
 	KUNIT_CASE(not_cached_parent_locked),
+	KUNIT_CASE(negative_parent_locked),
+	KUNIT_CASE(negative_parent_locked_delete),
+	KUNIT_CASE(positive_parent_locked),
+	KUNIT_CASE(positive_parent_locked_expire),
+	KUNIT_CASE_PARAM(late_answer, late_gen_params),
+	KUNIT_CASE(late_attributes),
+	KUNIT_CASE(late_answer_moved),
+	KUNIT_CASE(late_answer_replaced),
+	KUNIT_CASE_PARAM(late_answer_overtaken, overtaking_gen_params),
+	KUNIT_CASE(late_answer_kept),
+	KUNIT_CASE(late_epoch),
+	KUNIT_CASE(listing),
+	KUNIT_CASE(late_listing),
+	KUNIT_CASE(delete_parent_locked),
 	KUNIT_CASE(delete_waits),
-	KUNIT_CASE(race_rename),
-	KUNIT_CASE(race_move_out),
-	KUNIT_CASE(race_unlink),
-	KUNIT_CASE(race_create),
-	KUNIT_CASE(race_rmdir),
 	KUNIT_CASE(race_delete),
-	KUNIT_CASE(race_attributes),
 	{}
 };
 

@@ -1,1023 +1,915 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of fuse_reverse_inval_entry() in every interleaving, within a bound
+ * KUnit tests of notifications in every interleaving with another call
  *
- * The window of a notification is between its lookup and the lock of the
- * directory. A gate keeps the directory locked, operations queue up behind it
- * and the notification behind those: it has looked before any of them does
- * anything, and gets the lock after all of them. If they changed the entry it
- * has to look again; another gate holds the lock in that second window.
+ * A schedule says what the name "dir/name" was, what is notified, what somebody
+ * else does, and where one of the two is stopped while the other one runs:
  *
- * A schedule says what the name was, what is notified, and what happens in the
- * window:
+ *	file.inval.unlink:notify@17	the notification is stopped at its 17th preemption
+ *					point, and somebody unlinks the name
+ *	file.inval.unlink:call@17	unlink() is stopped at its 17th point, and the name is
+ *					notified
+ *	file.inval.unlink:request1	the second request of unlink() is at the server, which
+ *					has not processed it, and the name is notified
+ *	file.inval.unlink:arrival1@17	the same answer arrives while the notification, which
+ *					has started after it was given, is stopped
+ *	file.delete.exchange:twice@17+5	the notification is stopped at its 17th point, and somebody
+ *					exchanges the name with another one; then it is stopped
+ *					once more, 5 points later, and another file is renamed
+ *					to that name
+ *	file.inval.unlink:answer1@17	the same, but it has been processed and its answer has
+ *					not arrived; afterwards unlink() is stopped at its 17th
+ *					point behind that, and somebody looks at the name
  *
- *	negative.inval.mknod		created in the window
- *	file.delete.rename+mknod	renamed, then created, in the same window
- *	file.inval.exchange/unlink	exchanged with another, which loses the race;
- *					unlinked in the window of the second try
- *	file.inval.~unlink		unlinked by the server, but the kernel has not
- *					got the answer when the notification comes
+ * A preemption point is a basic block of the files in CONFIG_KUNIT_POINTS_IN, see
+ * kunit_thread_run_to(). The cases fuse_inval_race.* take every STEP-th point of each
+ * schedule, and those of fuse_inval_race_all.*, which are slow, take all.
  *
- * Where the name of an operation does not say it: after "gone" the server has lost
- * the name and the kernel finds out, after "replaced" it has got another file;
- * "revalidate" is a stat() that does not trust the cache, "readdir" finds a new
- * file if there was none, and "delete_other" is about the node that has the
- * sibling's name at the start.
+ * After each schedule the fixture checks its properties, see fixture.h. Here,
+ * "serial" means: the answer is the one that belongs to what was cached for the name
+ * at some time during the notification; and what a delete does to the inode agrees
+ * with the answer. And an invalidation never waits while a request is at the server.
  *
- * Every sequence of up to two operations that is possible is a schedule. The
- * answer and what is cached afterwards are checked against race_model.h: they are
- * "not serial" if no order of the steps explains them. The fixture checks its
- * properties as after every test, see fixture.h. One schedule runs alone, or those
- * that match a pattern, with the kernel argument fuse_kunit.schedule=.
- *
- * Two operations that exclude each other by another lock than the directory's
- * cannot queue up together in the first window: a move of the directory and a
- * rename between two directories, or a removal of the directory.
+ * One schedule runs alone with the kernel argument fuse_kunit.schedule=, which may also
+ * be a pattern: file.inval.unlink:*.
  */
 
+#include <linux/errname.h>
 #include <linux/glob.h>
 #include <linux/moduleparam.h>
 #include <linux/namei.h>
 
+#include <kunit/resource.h>
 #include <kunit/test.h>
 #include <kunit/thread.h>
 
 #include "../fuse_i.h"
 #include "fixture.h"
-#include "race_model.h"
 
-static char *race_pattern = "*";
-module_param_named(schedule, race_pattern, charp, 0444);
-MODULE_PARM_DESC(schedule, "Pattern of the schedules to run, such as file.inval.*");
+static char *race_schedule = "*";
+module_param_named(schedule, race_schedule, charp, 0444);
+MODULE_PARM_DESC(schedule, "Pattern of the schedules to run, such as file.inval.unlink:*");
+
+static unsigned int race_step = 16;
+module_param_named(step, race_step, uint, 0444);
+MODULE_PARM_DESC(step, "Of so many preemption points the suite fuse_inval_race takes one");
+
+#define RACE_NAME_SIZE	80
+#define RACE_POINTS_MAX	1024
+#define RACE_REQUESTS_MAX 8
+#define RACE_TWICE_STEP	5
 
 enum race_state {
-	RACE_ABSENT,
-	RACE_NEGATIVE,
-	RACE_FILE,
-	RACE_HELD_FILE,
-	RACE_EMPTY_DIRECTORY,
-	RACE_DIRECTORY,		/* with a child that is held */
+	RACE_ABSENT		= BIT(0),	/* nothing is cached, and there is nothing */
+	RACE_UNCACHED		= BIT(1),	/* nothing is cached, but there is a file */
+	RACE_NEGATIVE		= BIT(2),
+	RACE_FILE		= BIT(3),
+	RACE_HELD_FILE		= BIT(4),
+	RACE_EXPIRED		= BIT(5),	/* a file; the server is asked at its next use */
+	RACE_EMPTY_DIRECTORY	= BIT(6),
+	RACE_DIRECTORY		= BIT(7),	/* with a child that is held */
 };
 
 static const char * const race_states[] = {
-	"absent", "negative", "file", "held_file", "empty_directory", "directory",
+	"absent", "uncached", "negative", "file", "held_file", "expired", "empty_directory",
+	"directory",
 };
 
-enum race_notification {
-	RACE_N_INVAL,
-	RACE_N_EXPIRE,
-	RACE_N_DELETE,		/* of the node that had the name, or of the next new one */
-	RACE_N_DELETE_OTHER,	/* of the sibling's node, which may get the name */
-	RACE_NOTIFICATIONS
-};
-
-static const char * const race_notifications[] = {
-	"inval", "expire", "delete", "delete_other",
-};
-
-/* Where the operations are. */
-enum race_window {
-	RACE_FIRST,	/* all in the first window */
-	RACE_RETRY,	/* the second in the window of the second try */
-	RACE_ANSWERED,	/* begun before, its answer comes in the window */
-};
+#define RACE_NOTHING	(RACE_ABSENT | RACE_NEGATIVE)
+#define RACE_FILES	(RACE_UNCACHED | RACE_FILE | RACE_HELD_FILE | RACE_EXPIRED)
+#define RACE_DIRS	(RACE_EMPTY_DIRECTORY | RACE_DIRECTORY)
+#define RACE_ANY	(RACE_NOTHING | RACE_FILES | RACE_DIRS)
 
 /**
- * struct race_schedule - A schedule
- * @state: what the name was
- * @notification: what is notified
- * @window: where the operations are
- * @ops: what happens, %RACE_NOTHING at the end
- */
-struct race_schedule {
-	enum race_state state;
-	enum race_notification notification;
-	enum race_window window;
-	enum race_op ops[2];
-};
-
-/*
- * The names before and after the directory has been moved: one is as long, one
- * begins like the one that is notified, and one is the same elsewhere.
- */
-static const char * const race_paths[][RACE_SLOTS] = {
-	{ "dir/name", "dir/side", "dir/name2", "out/else", "out/name" },
-	{ "out/dir/name", "out/dir/side", "out/dir/name2", "out/else", "out/name" },
-};
-
-/**
- * struct race_op_info - An operation as a system call
+ * struct race_call - A call that somebody makes
  * @name: its name in schedules
- * @call: the system call
- * @from: the name that it is about
- * @to: the second name
- * @path: a path that is not one of the names
- * @path2: a second one
+ * @fn: the call
+ * @states: what the name may be, as bits
+ * @path: its paths
  * @flags: flags of the call
- * @upon: request that comes just after a change behind the kernel's back
- * @change: that change; what is added is there only if it was not
- * @answer: what the call returns
- * @request: the request that makes the change, if there is one
- * @between: it is a rename between two directories
+ * @lists: the kernel may cache listings
+ * @child: it is about the node that the name has, or would get
  */
-struct race_op_info {
+struct race_call {
 	const char *name;
-	int (*call)(struct fuse_fx_op *op);
-	enum race_slot from;
-	enum race_slot to;
-	const char *path;
-	const char *path2;
+	int (*fn)(struct fuse_fx_op *op);
+	unsigned int states;
+	const char *path[2];
 	unsigned int flags;
-	u32 upon;
-	enum fuse_fake_change change;
-	int answer;
-	u32 request;
-	bool between;
+	bool lists;
+	bool child;
 };
 
-static const struct race_op_info race_ops[RACE_OPS] = {
-	[RACE_RENAME] = { "rename", fuse_fx_do_rename, RACE_NAME, RACE_NEW,
-		.request = FUSE_RENAME },
-	[RACE_RENAME_BACK] = { "rename_back", fuse_fx_do_rename, RACE_NEW, RACE_NAME },
-	[RACE_RENAME_OVER] = { "rename_over", fuse_fx_do_rename, RACE_SIBLING, RACE_NAME,
-		.request = FUSE_RENAME },
-	[RACE_EXCHANGE] = { "exchange", fuse_fx_do_rename, RACE_NAME, RACE_SIBLING,
-			    .flags = RENAME_EXCHANGE,
-		.request = FUSE_RENAME2 },
-	[RACE_MOVE_OUT] = { "move_out", fuse_fx_do_rename, RACE_NAME, RACE_MOVED,
-			    .between = true,
-		.request = FUSE_RENAME },
-	[RACE_MOVE_BACK] = { "move_back", fuse_fx_do_rename, RACE_MOVED, RACE_NAME,
-			     .between = true },
-	[RACE_MOVE_IN] = { "move_in", fuse_fx_do_rename, RACE_ELSEWHERE, RACE_NAME,
-			   .between = true,
-		.request = FUSE_RENAME },
-	[RACE_EXCHANGE_OUT] = { "exchange_out", fuse_fx_do_rename, RACE_NAME, RACE_ELSEWHERE,
-				.flags = RENAME_EXCHANGE, .between = true,
-		.request = FUSE_RENAME2 },
-	[RACE_UNLINK] = { "unlink", fuse_fx_do_unlink,
-		.request = FUSE_UNLINK },
-	[RACE_RMDIR] = { "rmdir", fuse_fx_do_rmdir,
-		.request = FUSE_RMDIR },
-	[RACE_MKNOD] = { "mknod", fuse_fx_do_mknod,
-		.request = FUSE_MKNOD },
-	[RACE_MKDIR] = { "mkdir", fuse_fx_do_mkdir,
-		.request = FUSE_MKDIR },
-	[RACE_LINK] = { "link", fuse_fx_do_link, RACE_ELSEWHERE, RACE_NAME,
-		.request = FUSE_LINK },
-	[RACE_GONE] = { "gone", fuse_fx_do_unlink, .upon = FUSE_UNLINK,
-			.change = FUSE_FAKE_REMOVE, .answer = -ENOENT },
-	[RACE_REPLACED] = { "replaced", fuse_fx_do_rename, RACE_SIBLING, RACE_NAME,
-			    .flags = RENAME_NOREPLACE, .upon = FUSE_LOOKUP,
-			    .change = FUSE_FAKE_REMOVE | FUSE_FAKE_ADD, .answer = -EEXIST },
-	[RACE_REVALIDATE] = { "revalidate", fuse_fx_do_stat, .flags = LOOKUP_REVAL,
-			      .upon = FUSE_LOOKUP, .change = FUSE_FAKE_REMOVE },
-	[RACE_READDIR] = { "readdir", fuse_fx_do_readdir, .path = "dir",
-			   .upon = FUSE_READDIRPLUS, .change = FUSE_FAKE_ADD,
-		.request = FUSE_READDIRPLUS },
-	[RACE_PARENT_REMOVED] = { "parent_removed", fuse_fx_do_rmdir, .path = "dir",
-				  .upon = FUSE_RMDIR, .change = FUSE_FAKE_EMPTY,
-		.request = FUSE_RMDIR },
-	[RACE_PARENT_REMADE] = { "parent_remade", fuse_fx_do_mkdir, .path = "dir" },
-	[RACE_PARENT_MOVED] = { "parent_moved", fuse_fx_do_rename,
-				.path = "dir", .path2 = "out/dir",
-		.request = FUSE_RENAME },
-	[RACE_INVAL] = { "inval", fuse_fx_do_notify },
-	[RACE_EXPIRE] = { "expire", fuse_fx_do_notify },
-	[RACE_DELETE] = { "delete", fuse_fx_do_notify },
-	[RACE_INVAL_SIBLING] = { "inval_sibling", fuse_fx_do_notify },
+static const struct race_call race_notifications[] = {
+	{ "inval", fuse_fx_do_notify, RACE_ANY, { "name" } },
+	{ "expire", fuse_fx_do_notify, RACE_ANY, { "name" }, FUSE_EXPIRE_ONLY },
+	{ "delete", fuse_fx_do_notify, RACE_ANY, { "name" }, .child = true },
+	{ "inval_inode", fuse_fx_do_inval_inode, RACE_ABSENT | RACE_NEGATIVE },
+	{ "inc_epoch", fuse_fx_do_inc_epoch, RACE_NOTHING | RACE_FILES },
 };
 
-static bool race_is_notification(enum race_op op)
+/* The directory is removed, and another one gets its name. */
+static int race_remake(struct fuse_fx_op *op)
 {
-	return race_ops[op].call == fuse_fx_do_notify;
+	int err = fuse_fx_rmdir(op->fx, op->path[0]);
+
+	return err ?: fuse_fx_mkdir(op->fx, op->path[0]);
+}
+
+static const struct race_call race_calls[] = {
+	{ "stat", fuse_fx_do_stat, RACE_ANY, { "dir/name" } },
+	{ "stat_other", fuse_fx_do_stat, RACE_ANY, { "dir/other" } },
+	{ "stat_elsewhere", fuse_fx_do_stat, RACE_NOTHING, { "out/name" } },
+	{ "revalidate", fuse_fx_do_stat, RACE_ANY, { "dir/name" }, LOOKUP_REVAL },
+	{ "open", fuse_fx_do_open, RACE_FILES, { "dir/name" }, O_RDWR },
+	{ "create", fuse_fx_do_open, RACE_ANY, { "dir/name" }, O_RDWR | O_CREAT },
+	{ "create_excl", fuse_fx_do_open, RACE_ANY, { "dir/name" }, O_RDWR | O_CREAT | O_EXCL },
+	{ "create_trunc", fuse_fx_do_open, RACE_ANY & ~RACE_DIRS, { "dir/name" },
+	  O_RDWR | O_CREAT | O_TRUNC },
+	{ "readdir", fuse_fx_do_readdir, RACE_ANY, { "dir" } },
+	{ "readdir_cached", fuse_fx_do_readdir, RACE_ANY, { "dir" }, .lists = true },
+	{ "mknod", fuse_fx_do_mknod, RACE_ANY, { "dir/name" } },
+	{ "mkdir", fuse_fx_do_mkdir, RACE_NOTHING, { "dir/name" } },
+	{ "symlink", fuse_fx_do_symlink, RACE_NOTHING, { "dir/name" } },
+	{ "link", fuse_fx_do_link, RACE_NOTHING, { "out/else", "dir/name" } },
+	{ "unlink", fuse_fx_do_unlink, RACE_FILES, { "dir/name" } },
+	{ "rmdir", fuse_fx_do_rmdir, RACE_DIRS, { "dir/name" } },
+	{ "rename", fuse_fx_do_rename, RACE_FILES | RACE_DIRS, { "dir/name", "dir/next" } },
+	{ "rename_over", fuse_fx_do_rename, RACE_ANY, { "dir/side", "dir/name" } },
+	{ "rename_noreplace", fuse_fx_do_rename, RACE_NOTHING | RACE_FILE,
+	  { "dir/side", "dir/name" }, RENAME_NOREPLACE },
+	{ "exchange", fuse_fx_do_rename, RACE_FILES | RACE_DIRS, { "dir/name", "dir/side" },
+	  RENAME_EXCHANGE },
+	{ "move_out", fuse_fx_do_rename, RACE_FILES | RACE_DIRS, { "dir/name", "out/name" } },
+	{ "move_in", fuse_fx_do_rename, RACE_ANY, { "out/else", "dir/name" } },
+	{ "exchange_out", fuse_fx_do_rename, RACE_FILES | RACE_DIRS, { "dir/name", "out/else" },
+	  RENAME_EXCHANGE },
+	{ "getattr", fuse_fx_do_getattr, RACE_ABSENT | RACE_NEGATIVE | RACE_FILE, { "dir" } },
+	{ "setattr", fuse_fx_do_chmod, RACE_ABSENT | RACE_NEGATIVE | RACE_FILE, { "dir" } },
+	{ "inval", fuse_fx_do_notify, RACE_ANY, { "name" } },
+	{ "expire", fuse_fx_do_notify, RACE_ANY, { "name" }, FUSE_EXPIRE_ONLY },
+	{ "delete", fuse_fx_do_notify, RACE_ANY, { "name" }, .child = true },
+	{ "inval_inode", fuse_fx_do_inval_inode, RACE_NEGATIVE | RACE_FILE },
+	{ "inc_epoch", fuse_fx_do_inc_epoch, RACE_NEGATIVE | RACE_FILE },
+	{ "parent_removed", fuse_fx_do_rmdir, RACE_ABSENT | RACE_NEGATIVE, { "dir" } },
+	{ "parent_remade", race_remake, RACE_ABSENT | RACE_NEGATIVE, { "dir" } },
+	{ "parent_moved", fuse_fx_do_rename, RACE_ANY, { "dir", "out/dir" } },
+};
+
+/* Who is stopped, and where. */
+enum race_how {
+	RACE_NOTIFY,	/* the notification, at a point */
+	RACE_CALL,	/* the other call, at a point */
+	RACE_REQUEST,	/* the other call, when its request has not been processed */
+	RACE_ANSWER,	/* when it has, but the answer is on its way; and then at a point */
+	RACE_ARRIVAL,	/* the same, but the answer arrives while the notification is stopped */
+	RACE_TWICE,	/* the notification, at two points */
+};
+
+static const char * const race_hows[] = { "notify", "call", "request", "answer", "arrival",
+					  "twice" };
+
+/**
+ * struct race_pair - A notification and a call: the parameter of a test
+ * @state: what the name was
+ * @notification: the notification
+ * @call: the call
+ * @all: take all points
+ */
+struct race_pair {
+	enum race_state state;
+	const struct race_call *notification;
+	const struct race_call *call;
+	bool all;
+};
+
+/**
+ * struct race - A schedule that is being run
+ * @pair: what overlaps
+ * @how: who is stopped
+ * @request: at which request
+ * @point: at which point
+ * @second: at which point the notification is stopped again, counted from the first one
+ * @name: its name
+ * @story: its name, and what has happened so far, line by line
+ * @again: how to run it alone
+ * @fx: the fixture
+ * @dir: the directory
+ * @inode: what the name was
+ * @nodeid: its nodeid, or that of the next new node
+ * @notification: the arguments of the notification
+ * @call: those of the call
+ * @hook: stops a request of the call
+ * @notifies: the thread of the notification
+ * @calls: the thread of the call
+ * @looks: the thread of somebody who looks at the name
+ * @waited: the notification had to wait for the call
+ * @notifying: the notification is under way
+ * @seq: the server's counter when it started
+ * @seen: what was cached for the name during the notification, as bits
+ * @ran: it was a schedule: there is such a request and such a point
+ */
+struct race {
+	const struct race_pair *pair;
+	enum race_how how;
+	unsigned int request;
+	unsigned long point;
+	unsigned long second;
+	char name[RACE_NAME_SIZE];
+	char story[6 * RACE_NAME_SIZE];
+	char again[RACE_NAME_SIZE + 128];
+	struct fuse_fixture *fx;
+	struct dentry *dir;
+	struct inode *inode;
+	u64 nodeid;
+	struct fuse_fx_op notification;
+	struct fuse_fx_op call;
+	struct fuse_fake_hook hook;
+	struct kunit_thread *notifies;
+	struct kunit_thread *calls;
+	struct kunit_thread *looks;
+	bool waited;
+	bool notifying;
+	u64 seq;
+	unsigned long seen;
+	bool ran;
+};
+
+/* What can be cached for a name, as far as an answer depends on it. */
+enum race_seen {
+	RACE_SEEN_NOTHING,
+	RACE_SEEN_NEGATIVE,
+	RACE_SEEN_NODE,		/* the one that a delete is about */
+	RACE_SEEN_BUSY_NODE,	/* the same, and the kernel holds a child of it */
+	RACE_SEEN_OTHER_NODE,
+};
+
+static bool race_is_entry(const struct race_call *call)
+{
+	return call->fn == fuse_fx_do_notify;
 }
 
 /*
- * Which schedules there are.
+ * Making a schedule.
  */
 
-/* What the directories look like at the start, if @first is the first nodeid. */
-static struct race_world race_start(enum race_state state, u64 first)
+static void race_fill(struct race *race)
 {
-	bool dir = state >= RACE_EMPTY_DIRECTORY;
-	struct race_world world = {
-		.names[RACE_SIBLING]	= { .node = first, .dir = dir, .cached = true },
-		.names[RACE_ELSEWHERE]	= { .node = first + 1, .dir = dir, .cached = true },
-		.last_nodeid		= first + 1,
+	enum race_state state = race->pair->state;
+	struct fuse_fixture *fx = race->fx;
+	umode_t mode = state & RACE_DIRS ? S_IFDIR | 0755 : S_IFREG | 0644;
+	u64 dir;
+
+	fx->server->cache_dir = race->pair->call->lists;
+	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "out", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "out/else", mode);
+	/* What is to be removed has to be empty. */
+	if (strcmp(race->pair->call->path[0] ?: "", "dir") ||
+	    (race->pair->call->fn != fuse_fx_do_rmdir && race->pair->call->fn != race_remake)) {
+		fuse_fake_add(fx->server, "dir/side", mode);
+		fuse_fake_add(fx->server, "dir/other", S_IFREG | 0644);
+		fuse_fx_stat(fx, "dir/side");
+	}
+	race->nodeid = fx->server->last_nodeid + 1;
+	if (!(state & RACE_NOTHING))
+		fuse_fake_add(fx->server, "dir/name", mode);
+	race->dir = fuse_fx_hold(fx, "dir");
+	fuse_fx_stat(fx, "out/else");
+
+	if (state & ~(RACE_ABSENT | RACE_UNCACHED))
+		fuse_fx_stat(fx, "dir/name");
+	if (state & (RACE_FILE | RACE_DIRS))
+		race->inode = fuse_fx_hold_inode(fx, "dir/name");
+	if (state == RACE_HELD_FILE)
+		fuse_fx_hold(fx, "dir/name");
+	if (state == RACE_EXPIRED)
+		fuse_fx_expire(fx, dir, "name");
+	if (state == RACE_DIRECTORY) {
+		fuse_fake_add(fx->server, "dir/name/child", S_IFREG | 0644);
+		fuse_fx_hold(fx, "dir/name/child");
+	}
+	if (race->pair->call->lists)
+		fuse_fx_stat(fx, "dir");
+
+	race->notification = (struct fuse_fx_op) {
+		.path	= { race->pair->notification->path[0] },
+		.flags	= race->pair->notification->flags,
+		.parent	= dir,
+		.child	= race->pair->notification->child ? race->nodeid : 0,
 	};
-	struct race_name *name = &world.names[RACE_NAME];
+	race->call = (struct fuse_fx_op) {
+		.path	= { race->pair->call->path[0], race->pair->call->path[1] },
+		.flags	= race->pair->call->flags,
+		.parent	= dir,
+		.child	= race->pair->call->child ? race->nodeid : 0,
+	};
+}
 
-	name->cached = state != RACE_ABSENT;
-	if (state >= RACE_FILE)
-		name->node = ++world.last_nodeid;
-	if (state == RACE_DIRECTORY)
-		world.last_nodeid++;
-	name->dir = dir;
-	name->busy = state == RACE_DIRECTORY;
-	return world;
+/* What is cached for the name now? A notification that is under way may answer so. */
+static void race_look(struct race *race)
+{
+	struct dentry *dentry;
+	enum race_seen seen;
+
+	if (!race->notifying)
+		return;
+	dentry = try_lookup_noperm(&QSTR("name"), race->dir);
+	if (IS_ERR_OR_NULL(dentry))
+		seen = RACE_SEEN_NOTHING;
+	else if (d_is_negative(dentry))
+		seen = RACE_SEEN_NEGATIVE;
+	else if (get_node_id(d_inode(dentry)) != race->nodeid)
+		seen = RACE_SEEN_OTHER_NODE;
+	else
+		seen = race->pair->state == RACE_DIRECTORY ? RACE_SEEN_BUSY_NODE : RACE_SEEN_NODE;
+	if (!IS_ERR(dentry))
+		dput(dentry);
+	race->seen |= BIT(seen);
+}
+
+static int race_answer(enum race_seen seen, bool delete)
+{
+	switch (seen) {
+	case RACE_SEEN_NOTHING:
+		return -ENOENT;
+	case RACE_SEEN_BUSY_NODE:
+		return delete ? -ENOTEMPTY : 0;
+	case RACE_SEEN_OTHER_NODE:
+		return delete ? -ENOENT : 0;
+	default:
+		return 0;
+	}
 }
 
 /*
- * The steps of a schedule in the order in which the executor makes them happen.
- * A stat() that does not trust the cache drops the entry at once, and looks the
- * name up when it gets the lock.
+ * Running it.
  */
-static unsigned int race_steps(const struct race_schedule *s, enum race_op steps[RACE_STEPS])
-{
-	unsigned int i, nr = 0;
-	bool again = false;
 
-	for (i = 0; i < ARRAY_SIZE(s->ops); i++) {
-		if (s->ops[i] == RACE_NOTHING || race_is_notification(s->ops[i]))
-			continue;
-		if (i == 1 && s->window == RACE_RETRY && again) {
-			steps[nr++] = RACE_LOOK_AGAIN;
-			again = false;
-		}
-		steps[nr++] = s->ops[i];
-		again |= s->ops[i] == RACE_REVALIDATE;
-	}
-	if (again)
-		steps[nr++] = RACE_LOOK_AGAIN;
-	return nr;
+static __printf(2, 3) void race_say(struct race *race, const char *fmt, ...)
+{
+	size_t len = strlen(race->story);
+	va_list args;
+
+	va_start(args, fmt);
+	vscnprintf(race->story + len, sizeof(race->story) - len, fmt, args);
+	va_end(args);
 }
 
-/* Do both need a lock other than the directory's that the first in line keeps? */
-static bool race_exclude_each_other(enum race_op one, enum race_op two)
+/* Where a thread is stopped, as an address for addr2line, too: there may be no names. */
+static void race_say_where(struct race *race, const char *who, struct kunit_thread *thread)
 {
-	if (one == RACE_PARENT_MOVED)
-		return race_ops[two].between || two == RACE_PARENT_REMOVED;
-	if (two == RACE_PARENT_MOVED)
-		return race_ops[one].between;
-	return false;
+	race_say(race, "\n%s is stopped in %pS at 0x%lx", who, kunit_thread_where(thread),
+		 (unsigned long)kunit_thread_where(thread));
 }
 
-static bool race_possible(const struct race_schedule *s)
+static void race_say_state(struct race *race, const char *who, enum kunit_thread_state state)
 {
-	struct race_world world = race_start(s->state, 1);
-	const struct race_name *name = &world.names[RACE_NAME];
-	enum race_op steps[RACE_STEPS];
-	unsigned int i, nr;
-	u64 node;
-
-	/* Without an entry there is nothing that a second notification could hit. */
-	for (i = 0; i < ARRAY_SIZE(s->ops); i++)
-		if (race_is_notification(s->ops[i]) && !name->cached)
-			return false;
-	if (s->window == RACE_FIRST && race_exclude_each_other(s->ops[0], s->ops[1]))
-		return false;
-
-	/* What is not cached yet is not waited for, see the limits of the fix. */
-	if (s->window == RACE_ANSWERED && (!name->cached || !race_ops[s->ops[0]].request))
-		return false;
-
-	/* There is a second try if the entry changed, and a window if there is one. */
-	if (s->window == RACE_RETRY) {
-		if (race_is_notification(s->ops[0]) || !name->cached)
-			return false;
-		node = name->node;
-		if (!race_step(&world, s->ops[0]) || world.dead || name->node == node ||
-		    !name->cached || name->maybe)
-			return false;
-		world = race_start(s->state, 1);
-	}
-
-	nr = race_steps(s, steps);
-	for (i = 0; i < nr; i++)
-		if (!race_step(&world, steps[i]))
-			return false;
-	return true;
+	race_say(race, "\n%s is made, and %s", who, state == KUNIT_THREAD_ENDED ? "ends" : "waits");
 }
 
-static void race_name(const struct race_schedule *s, char *name)
+static int race_notify_fn(void *data)
 {
-	int len;
+	struct race *race = data;
+	int err;
 
-	len = scnprintf(name, KUNIT_PARAM_DESC_SIZE, "%s.%s", race_states[s->state],
-			race_notifications[s->notification]);
-	if (s->ops[0])
-		len += scnprintf(name + len, KUNIT_PARAM_DESC_SIZE - len, ".%s%s",
-				 s->window == RACE_ANSWERED ? "~" : "", race_ops[s->ops[0]].name);
-	if (s->ops[1])
-		scnprintf(name + len, KUNIT_PARAM_DESC_SIZE - len, "%c%s",
-			  s->window == RACE_RETRY ? '/' : '+', race_ops[s->ops[1]].name);
+	race->notifying = true;
+	race_look(race);
+	race->seq = race->fx->server->seq;
+	race->notification.fx = race->fx;
+	err = race->pair->notification->fn(&race->notification);
+	race_look(race);
+	race->notifying = false;
+	return err;
 }
 
-static void race_description(struct kunit *test, const void *param, char *desc)
+static int race_call_fn(void *data)
 {
-	race_name(param, desc);
+	struct race *race = data;
+	int err;
+
+	race->call.fx = race->fx;
+	race->hook.task = current;
+	if (race->hook.stop)
+		fuse_fake_hook(race->fx->server, &race->hook);
+	err = race->pair->call->fn(&race->call);
+	race_look(race);
+	if (race->hook.stop)
+		fuse_fake_unhook(&race->hook);
+	return err;
 }
 
-static bool race_next(struct race_schedule *s)
+static void race_run_notification(struct race *race, unsigned long point)
 {
-	do {
-		/* The order of the loops is the order in which they are reported. */
-		if (s->ops[0] && s->window == RACE_FIRST) {
-			s->window = s->ops[1] ? RACE_RETRY : RACE_ANSWERED;
-			continue;
-		}
-		s->window = RACE_FIRST;
-		if (s->ops[0] && ++s->ops[1] < RACE_LOOK_AGAIN)
-			continue;
-		s->ops[1] = RACE_NOTHING;
-		if (++s->ops[0] < RACE_LOOK_AGAIN)
-			continue;
-		s->ops[0] = RACE_NOTHING;
-		if (++s->notification == RACE_NOTIFICATIONS)
-			return false;
-	} while (!race_possible(s));
-	return true;
+	race->notifies = kunit_thread_run_to(race->fx->test, "notification", race_notify_fn, race,
+					     point);
 }
 
-/* The schedules of one state, as the parameters of a test. */
-static int race_init(struct kunit *test, enum race_state state)
+static void race_run_call(struct race *race, unsigned long point)
 {
-	struct race_schedule s = { .state = state }, *all;
-	char name[KUNIT_PARAM_DESC_SIZE];
-	unsigned int nr = 0;
+	race->calls = kunit_thread_run_to(race->fx->test, "call", race_call_fn, race, point);
+}
 
-	do
-		nr++;
-	while (race_next(&s));
+static void race_notify(struct race *race)
+{
+	enum kunit_thread_state state;
 
-	all = kunit_kmalloc_array(test, nr, sizeof(*all), GFP_KERNEL);
-	if (!all)
-		return -ENOMEM;
-	s = (struct race_schedule) { .state = state };
-	nr = 0;
-	do {
-		race_name(&s, name);
-		if (glob_match(race_pattern, name))
-			all[nr++] = s;
-	} while (race_next(&s));
-	fuse_fx_shuffle(all, nr, sizeof(*all));
-	kunit_register_params_array(test, all, nr, race_description);
+	race_run_notification(race, KUNIT_NO_POINT);
+	state = kunit_thread_wait(race->notifies);
+	race_say_state(race, race->pair->notification->name, state);
+	race->waited = state != KUNIT_THREAD_ENDED;
+}
+
+static void race_notify_stopped(struct race *race)
+{
+	race_run_notification(race, race->point);
+	race->ran = kunit_thread_wait(race->notifies) == KUNIT_THREAD_STOPPED;
+	race_look(race);
+	if (!race->ran)
+		return;
+	race_say_where(race, race->pair->notification->name, race->notifies);
+	race_run_call(race, KUNIT_NO_POINT);
+	race_say_state(race, race->pair->call->name, kunit_thread_wait(race->calls));
+	race_look(race);
+	/* The call may go on when the notification waits for something. */
+	race->waited = true;
+}
+
+static int race_rename_fn(void *data)
+{
+	struct race *race = data;
+
+	return fuse_fx_rename(race->fx, "dir/side", "dir/name", 0);
+}
+
+/* Something happens at a second point of the notification, maybe of its second try. */
+static void race_notify_stopped_twice(struct race *race)
+{
+	race_notify_stopped(race);
+	if (!race->ran)
+		return;
+	kunit_thread_go_on(race->notifies, race->point + race->second);
+	race->ran = kunit_thread_wait(race->notifies) == KUNIT_THREAD_STOPPED;
+	race_look(race);
+	if (!race->ran)
+		return;
+	race_say_where(race, race->pair->notification->name, race->notifies);
+	race->looks = kunit_thread_run(race->fx->test, "rename", race_rename_fn, race);
+	race_say_state(race, "a rename to it", kunit_thread_wait(race->looks));
+	race_look(race);
+}
+
+static void race_call_stopped(struct race *race)
+{
+	race_run_call(race, race->point);
+	race->ran = kunit_thread_wait(race->calls) == KUNIT_THREAD_STOPPED;
+	race_look(race);
+	if (!race->ran)
+		return;
+	race_say_where(race, race->pair->call->name, race->calls);
+	race_notify(race);
+}
+
+/* Somebody looks at the name while the call is stopped, and may have to wait for it. */
+static int race_stat_fn(void *data)
+{
+	struct race *race = data;
+	struct dentry *dentry;
+
+	dentry = fuse_fx_lookup_at(race->fx, race->notification.parent, "name");
+	if (!IS_ERR(dentry))
+		dput(dentry);
 	return 0;
 }
 
+static void race_look_early(struct race *race)
+{
+	struct fuse_fake_told *told;
+	bool cached;
+
+	race->looks = kunit_thread_run(race->fx->test, "stat", race_stat_fn, race);
+	if (kunit_thread_wait(race->looks) != KUNIT_THREAD_ENDED)
+		return;
+	cached = fuse_fx_cached(race->fx, race->dir, "name");
+	told = fuse_fake_told(race->fx->server, race->notification.parent, "name");
+	if (cached && told && told->seq <= race->seq && !IS_DEADDIR(d_inode(race->dir)))
+		fuse_fx_broken(race->fx, FUSE_FX_FRESH,
+			       "'name' is from before the notification for whoever looks now");
+}
+
+static void race_at_server(struct race *race, enum fuse_fake_stop stop)
+{
+	unsigned long points;
+
+	race->hook.skip = race->request;
+	race->hook.stop = stop;
+	race_run_call(race, KUNIT_NO_POINT);
+	kunit_thread_wait(race->calls);
+	race->ran = completion_done(&race->hook.reached);
+	race_look(race);
+	if (!race->ran)
+		return;
+	points = kunit_thread_points(race->calls);
+	race_say(race, "\nrequest %u of %s, opcode %u, %s", race->request, race->pair->call->name,
+		 race->hook.stopped, stop == FUSE_FAKE_STOP_BEFORE ?
+		 "is at the server" : "is answered, but the answer is on its way");
+	race_notify(race);
+	if (race->waited && !race->notification.child)
+		fuse_fx_broken(race->fx, FUSE_FX_NEVER_WAITS, "for that request");
+	if (stop == FUSE_FAKE_STOP_BEHIND) {
+		kunit_thread_go_on(race->calls, points + race->point);
+		fuse_fake_unhook(&race->hook);
+		race->ran = kunit_thread_wait(race->calls) == KUNIT_THREAD_STOPPED;
+		if (race->ran)
+			race_say_where(race, race->pair->call->name, race->calls);
+		if (race->ran && race_is_entry(race->pair->notification) &&
+		    kunit_thread_wait(race->notifies) == KUNIT_THREAD_ENDED)
+			race_look_early(race);
+		/* The end of it is the schedule without a point. */
+		race->ran |= !race->point;
+	}
+}
+
+static const char *race_errname(int err)
+{
+	return err ? errname(err) : "0";
+}
+
+static const char *race_seen_text(unsigned long seen, char *text, size_t size)
+{
+	static const char * const names[] = {
+		"nothing cached", "a negative entry", "the node", "the node, in use",
+		"another node",
+	};
+	size_t len = 0;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		if (seen & BIT(i))
+			len += scnprintf(text + len, size - len, "%s%s", len ? ", " : "",
+					 names[i]);
+	return text;
+}
+
+/* The answer is from before the notification, and arrives in the middle of it. */
+static void race_arrival(struct race *race)
+{
+	race->hook.skip = race->request;
+	race->hook.stop = FUSE_FAKE_STOP_BEHIND;
+	race_run_call(race, KUNIT_NO_POINT);
+	kunit_thread_wait(race->calls);
+	race->ran = completion_done(&race->hook.reached);
+	if (!race->ran)
+		return;
+	race_say(race, "\nrequest %u of %s, opcode %u, is answered", race->request,
+		 race->pair->call->name, race->hook.stopped);
+	race_run_notification(race, race->point);
+	race->ran = kunit_thread_wait(race->notifies) == KUNIT_THREAD_STOPPED;
+	if (!race->ran)
+		return;
+	race_say_where(race, race->pair->notification->name, race->notifies);
+	race_say(race, "\nthe answer arrives");
+	fuse_fake_unhook(&race->hook);
+	kunit_thread_wait(race->calls);
+	race->waited = true;
+}
+
+/* What a delete did to the inode has to agree with its answer. */
+static void race_check_inode(struct race *race, int answer)
+{
+	struct inode *inode = race->inode;
+	bool gone;
+
+	/* Unless somebody else has removed the name, or the node. */
+	if (!race->notification.child || !inode || race->pair->call->fn == fuse_fx_do_unlink ||
+	    race->pair->call->fn == fuse_fx_do_rmdir || race->pair->call->fn == fuse_fx_do_rename ||
+	    race->pair->call->child || race->how == RACE_TWICE)
+		return;
+	gone = S_ISDIR(inode->i_mode) ? IS_DEADDIR(inode) : !inode->i_nlink;
+	if (answer && gone)
+		fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "delete answers %s, but 'name' is %s",
+			       race_errname(answer),
+			       S_ISDIR(inode->i_mode) ? "S_DEAD" : "without links");
+}
+
 /*
- * Running a schedule.
+ * A notification that waited for the call may have found whatever was cached at any
+ * time during the call: make the call once more, alone, and look at each point.
  */
-
-/**
- * struct race_run - A schedule that is being run
- * @fx: the fixture
- * @schedule: the schedule
- * @name: its name
- * @again: how to run it alone
- * @dir: the directory
- * @dir_nodeid: its nodeid
- * @out: the other one
- * @inodes: what the names are at the start
- * @worlds: what the server is like before each operation
- * @thread: the notification
- * @threads: the operations
- * @calls: those operations that are notifications
- * @history: what has happened
- */
-struct race_run {
-	struct fuse_fixture *fx;
-	const struct race_schedule *schedule;
-	char name[KUNIT_PARAM_DESC_SIZE];
-	char again[KUNIT_PARAM_DESC_SIZE + 160];
-	struct dentry *dir;
-	u64 dir_nodeid;
-	struct dentry *out;
-	struct inode *inodes[RACE_SLOTS];
-	struct race_world worlds[2];
-	struct kunit_thread *thread;
-	struct kunit_thread *threads[2];
-	struct race_call *calls[2];
-	struct race_history history;
-};
-
-static void race_add(struct race_run *run, enum race_slot slot)
+static void race_look_at_all_points(struct race *race)
 {
-	umode_t mode = run->schedule->state >= RACE_EMPTY_DIRECTORY ? S_IFDIR | 0755 :
-								      S_IFREG | 0644;
+	struct kunit *test = race->fx->test;
+	struct race *again = kzalloc_obj(*again);
+	unsigned long point = 0;
 
-	fuse_fake_add(run->fx->server, race_paths[0][slot], mode);
-	run->inodes[slot] = fuse_fx_hold_inode(run->fx, race_paths[0][slot]);
-}
-
-/* Make the names, and have the kernel look at them. */
-static void race_fill(struct race_run *run)
-{
-	const char *name = race_paths[0][RACE_NAME];
-	struct fuse_fixture *fx = run->fx;
-	u64 nodeid;
-
-	run->dir_nodeid = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	nodeid = fuse_fake_add(fx->server, "out", S_IFDIR | 0755) + 1;
-	run->dir = fuse_fx_hold(fx, "dir");
-	run->out = fuse_fx_hold(fx, "out");
-	race_add(run, RACE_SIBLING);
-	race_add(run, RACE_ELSEWHERE);
-
-	switch (run->schedule->state) {
-	case RACE_ABSENT:
-		break;
-	case RACE_NEGATIVE:
-		KUNIT_ASSERT_EQ(fx->test, fuse_fx_stat(fx, name), -ENOENT);
-		break;
-	case RACE_FILE:
-	case RACE_EMPTY_DIRECTORY:
-		race_add(run, RACE_NAME);
-		break;
-	case RACE_HELD_FILE:
-		race_add(run, RACE_NAME);
-		fuse_fx_hold(fx, name);
-		break;
-	case RACE_DIRECTORY:
-		race_add(run, RACE_NAME);
-		fuse_fake_add(fx->server, "dir/name/child", S_IFREG | 0644);
-		fuse_fx_hold(fx, "dir/name/child");
-		break;
+	KUNIT_ASSERT_NOT_NULL(test, again);
+	KUNIT_ASSERT_EQ(test, fuse_fx_init(test), 0);
+	again->pair = race->pair;
+	again->fx = test->priv;
+	race_fill(again);
+	again->notifying = true;
+	race_run_call(again, 0);
+	while (kunit_thread_wait(again->calls) == KUNIT_THREAD_STOPPED) {
+		race_look(again);
+		kunit_thread_go_on(again->calls, ++point);
 	}
-	run->history.start = race_start(run->schedule->state, nodeid);
-	KUNIT_ASSERT_EQ(fx->test, run->history.start.last_nodeid, fx->server->last_nodeid);
+	KUNIT_ASSERT_TRUE(test, kunit_thread_join(again->calls, NULL));
+	race->seen |= again->seen;
+	fuse_fx_exit(test);
+	test->priv = race->fx;
+	kfree(again);
 }
 
-/* A notification, which is under test or one of the operations. */
-static struct race_call *race_call(struct race_history *history,
-				   enum race_notification notification, enum race_slot slot)
+static bool race_explains(const struct race *race, int answer)
 {
-	const struct race_world *start = &history->start;
-	struct race_call *call = &history->calls[history->nr_calls++];
+	enum race_seen seen;
 
-	*call = (struct race_call) {
-		.slot	= slot,
-		.expire	= notification == RACE_N_EXPIRE,
-		.before	= RACE_STEPS,
-	};
-	if (notification == RACE_N_DELETE)
-		call->child = start->names[slot].node ?: start->last_nodeid + 1;
-	else if (notification == RACE_N_DELETE_OTHER)
-		call->child = start->names[RACE_SIBLING].node;
-	return call;
+	for (seen = RACE_SEEN_NOTHING; seen <= RACE_SEEN_OTHER_NODE; seen++)
+		if (race->seen & BIT(seen) &&
+		    race_answer(seen, race->notification.child) == answer)
+			return true;
+	return false;
 }
 
-static struct kunit_thread *race_run_call(struct race_run *run, const struct race_call *call)
+static void race_check_answer(struct race *race, int answer)
 {
-	struct fuse_fx_op op = {
-		.path	= { kbasename(race_paths[0][call->slot]) },
-		.flags	= call->expire ? FUSE_EXPIRE_ONLY : 0,
-		.parent	= run->dir_nodeid,
-		.child	= call->child,
-	};
+	char text[128] = "";
 
-	return fuse_fx_run(run->fx, fuse_fx_do_notify, &op);
-}
-
-static struct race_call *race_op_call(struct race_run *run, enum race_op op)
-{
-	switch (op) {
-	case RACE_INVAL:
-		return race_call(&run->history, RACE_N_INVAL, RACE_NAME);
-	case RACE_EXPIRE:
-		return race_call(&run->history, RACE_N_EXPIRE, RACE_NAME);
-	case RACE_DELETE:
-		return race_call(&run->history, RACE_N_DELETE, RACE_NAME);
-	default:
-		return race_call(&run->history, RACE_N_INVAL, RACE_SIBLING);
-	}
-}
-
-/* The system call of operation @i. */
-static struct kunit_thread *race_run_op(struct race_run *run, unsigned int i)
-{
-	const struct race_op_info *info = &race_ops[run->schedule->ops[i]];
-	const struct race_name *name = &run->worlds[i].names[RACE_NAME];
-	/* All others have found the directory before anybody moves it. */
-	bool late = run->schedule->ops[i] == RACE_REVALIDATE;
-	const char * const *paths = race_paths[late && run->worlds[i].moved];
-	struct fuse_fx_op op = {
-		.path	= { info->path ?: paths[info->from], info->path2 ?: paths[info->to] },
-		.flags	= info->flags,
-		.upon	= {
-			.opcode	= info->upon,
-			.change	= info->change,
-			.path	= race_paths[run->worlds[i].moved][RACE_NAME],
-		},
-	};
-	int (*call)(struct fuse_fx_op *op) = info->call;
-
-	switch (run->schedule->ops[i]) {
-	case RACE_GONE:
-		if (name->dir) {
-			call = fuse_fx_do_rmdir;
-			op.upon.opcode = FUSE_RMDIR;
-		}
-		break;
-	case RACE_REPLACED:
-		if (!name->node)
-			op.upon.change = FUSE_FAKE_ADD;
-		break;
-	case RACE_REVALIDATE:
-		if (!name->node)
-			op.upon.change = 0;
-		break;
-	case RACE_READDIR:
-		if (name->node)
-			op.upon.change = 0;
-		break;
-	case RACE_PARENT_REMOVED:
-		op.upon.path = "dir";
-		break;
-	default:
-		break;
-	}
-	/* Two renames between the directories have to be one caller's, see above. */
-	if (info->between && i == 0 && run->schedule->window == RACE_FIRST &&
-	    race_ops[run->schedule->ops[1]].between) {
-		info = &race_ops[run->schedule->ops[1]];
-		op.path[2] = paths[info->from];
-		op.path[3] = paths[info->to];
-		op.flags2 = info->flags;
-		call = fuse_fx_do_two_renames;
-	}
-	return fuse_fx_run(run->fx, call, &op);
-}
-
-/* Start operation @i, and see it queue up. */
-static void race_queue(struct race_run *run, unsigned int i)
-{
-	struct rw_semaphore *sem = &d_inode(run->dir)->i_rwsem;
-	enum race_op op = run->schedule->ops[i];
-
-	/* It is the second half of the first operation. */
-	if (i == 1 && run->schedule->window == RACE_FIRST && race_ops[op].between &&
-	    race_ops[run->schedule->ops[0]].between)
-		return;
-	/* This one needs the lock that who removes the directory has. */
-	if (op == RACE_PARENT_REMADE)
-		sem = &d_inode(run->fx->mnt->mnt_root)->i_rwsem;
-
-	if (race_is_notification(op)) {
-		run->calls[i] = race_op_call(run, op);
-		if (run->schedule->window == RACE_RETRY)
-			run->calls[i]->after = 1;
-		run->threads[i] = race_run_call(run, run->calls[i]);
-		if (!kunit_thread_sleeps_on_rwsem(run->threads[i], sem))
-			run->calls[i]->before = run->calls[i]->after;
+	if (!race_is_entry(race->pair->notification)) {
+		if (answer)
+			fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "%s answers %s, not 0",
+				       race->pair->notification->name, race_errname(answer));
 		return;
 	}
-	run->threads[i] = race_run_op(run, i);
-	/* Who only reads need not wait if nobody changes the directory. */
-	if (!kunit_thread_sleeps_on_rwsem(run->threads[i], sem) &&
-	    op != RACE_REVALIDATE && op != RACE_READDIR)
-		KUNIT_FAIL_AND_ABORT(run->fx->test, "%s: %s does not queue up",
-				     run->name, race_ops[op].name);
+	race_check_inode(race, answer);
+	if (race_explains(race, answer))
+		return;
+	if (race->waited) {
+		race_look_at_all_points(race);
+		if (race_explains(race, answer))
+			return;
+	}
+	fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "%s answers %s, though there was %s",
+		       race->pair->notification->name, race_errname(answer),
+		       race_seen_text(race->seen, text, sizeof(text)));
 }
 
-static void race_join(struct race_run *run, unsigned int i)
+static void race_join(struct race *race)
 {
-	enum race_op op = run->schedule->ops[i];
+	struct kunit *test = race->fx->test;
 	int answer;
 
-	if (!run->threads[i])
+	/* Whoever is stopped may have what the others wait for. */
+	if (race->calls)
+		kunit_thread_go_on(race->calls, KUNIT_NO_POINT);
+	if (race->notifies)
+		kunit_thread_go_on(race->notifies, KUNIT_NO_POINT);
+	fuse_fake_let_go(race->fx->server);
+	if (race->calls)
+		KUNIT_ASSERT_TRUE(test, kunit_thread_join(race->calls, NULL));
+	if (race->looks)
+		KUNIT_ASSERT_TRUE(test, kunit_thread_join(race->looks, NULL));
+	if (!race->notifies)
 		return;
-	KUNIT_ASSERT_TRUE(run->fx->test, kunit_thread_join(run->threads[i], &answer));
-	if (run->calls[i])
-		run->calls[i]->answer = answer;
-	else if (op == RACE_REVALIDATE)
-		KUNIT_EXPECT_TRUE(run->fx->test, answer == 0 || answer == -ENOENT);
+	KUNIT_ASSERT_TRUE(test, kunit_thread_join(race->notifies, &answer));
+	if (race->calls)
+		race_check_answer(race, answer);
+	/* All that was on its way is from before this. */
+	if (race->pair->notification->fn == fuse_fx_do_inc_epoch ||
+	    race->pair->call->fn == fuse_fx_do_inc_epoch)
+		fuse_fake_take_back_all(race->fx->server);
+	/* What the name leads to may be asked for once more, and so may what is renamed. */
+	fuse_fake_take_back(race->fx->server, race->notification.parent, "name", true);
+	if (race->pair->call->fn == fuse_fx_do_rename) {
+		struct fuse_fake_told *told;
+
+		guard(mutex)(&race->fx->server->tree);
+		list_for_each_entry(told, &race->fx->server->told, list)
+			if (told->nodeid == race->nodeid)
+				told->cached = false;
+	}
+}
+
+static bool race_one(struct kunit *test, struct fuse_fx_score *score, struct race *race)
+{
+	char *p = race->name, *end = p + sizeof(race->name);
+	bool at_point = race->how != RACE_REQUEST;
+
+	p += scnprintf(p, end - p, "%s.%s.%s:%s", race_states[ilog2(race->pair->state)],
+		       race->pair->notification->name, race->pair->call->name,
+		       race_hows[race->how]);
+	if (race->how >= RACE_REQUEST && race->how <= RACE_ARRIVAL)
+		p += scnprintf(p, end - p, "%u", race->request);
+	if (at_point)
+		p += scnprintf(p, end - p, "@%lu", race->point);
+	if (race->second)
+		p += scnprintf(p, end - p, "+%lu", race->second);
+	race->ran = true;
+	if (!glob_match(race_schedule, race->name))
+		return false;
+	scnprintf(race->again, sizeof(race->again),
+		  "./tools/testing/kunit/kunit.py run --kunitconfig=fs/fuse --kernel_args=fuse_kunit.schedule=%s",
+		  race->name);
+
+	KUNIT_ASSERT_EQ(test, fuse_fx_init(test), 0);
+	race->fx = test->priv;
+	race->fx->score = score;
+	race_say(race, "%s", race->name);
+	race->fx->title = race->story;
+	race->fx->again = race->again;
+	race_fill(race);
+	if (race->how == RACE_NOTIFY)
+		race_notify_stopped(race);
+	else if (race->how == RACE_ARRIVAL)
+		race_arrival(race);
+	else if (race->how == RACE_TWICE)
+		race_notify_stopped_twice(race);
+	else if (race->how == RACE_CALL)
+		race_call_stopped(race);
 	else
-		KUNIT_EXPECT_EQ_MSG(run->fx->test, answer, race_ops[op].answer, "%s: %s",
-				    run->name, race_ops[op].name);
+		race_at_server(race, race->how == RACE_REQUEST ? FUSE_FAKE_STOP_BEFORE :
+							       FUSE_FAKE_STOP_BEHIND);
+	race_join(race);
+	score->fixtures += race->ran;
+	fuse_fx_exit(test);
+	test->priv = NULL;
+	kunit_cleanup(test);
+	current->kunit_test = test;
+	return true;
 }
 
-/* The notification looks, and it waits if there is something to look at. */
-static void race_notification(struct race_run *run)
+/* Pairs of points, of which there are too many to take them all. */
+static void race_pairs_of_points(struct kunit *test, struct fuse_fx_score *score,
+				 struct race *race, const struct race_pair *pair)
 {
-	struct rw_semaphore *sem = &d_inode(run->dir)->i_rwsem;
-	struct race_call *call = run->history.calls;
-	bool waits;
+	unsigned long point, second;
 
-	run->thread = race_run_call(run, call);
-	waits = kunit_thread_sleeps_on_rwsem(run->thread, sem);
-	if (!waits)
-		call->before = 0;
-	if (waits && !run->history.start.names[RACE_NAME].cached)
-		KUNIT_FAIL(run->fx->test, "not quiet: %s: waits for the parent's lock", run->name);
-}
-
-/* What it can have seen, if it has ended by now, are the first @steps steps. */
-static void race_ended(struct race_run *run, unsigned int steps)
-{
-	struct race_call *call = run->history.calls;
-
-	if (!kunit_thread_sleeps_on_rwsem(run->thread, &d_inode(run->dir)->i_rwsem))
-		call->before = min(call->before, steps);
-}
-
-/* Everything queues up in front of the notification. */
-static void race_first_window(struct race_run *run)
-{
-	const struct race_schedule *s = run->schedule;
-	struct fuse_fx_gate *gate, *between = NULL;
-	struct fuse_fixture *fx = run->fx;
-
-	gate = fuse_fx_gate(fx, run->dir, false);
-	if (s->ops[0] && s->ops[0] != RACE_REVALIDATE)
-		race_queue(run, 0);
-	if (s->ops[1] && s->ops[1] != RACE_REVALIDATE)
-		race_queue(run, 1);
-	/* Who needs no lock comes later, when the first one is done. */
-	if (s->ops[1] == RACE_REVALIDATE)
-		between = fuse_fx_gate(fx, run->dir, true);
-	race_notification(run);
-	if (s->ops[0] == RACE_REVALIDATE)
-		race_queue(run, 0);
-
-	fuse_fx_gate_open(gate);
-	if (between) {
-		fuse_fx_gate_wait(fx, between);
-		race_join(run, 0);
-		race_queue(run, 1);
-		fuse_fx_gate_open(between);
-	}
-}
-
-/*
- * Two gates around the first operation keep the notification from its first try
- * until the second operation is in the queue behind that: the notification, a
- * shared gate, which gets the lock as soon as the notification lets go of it to
- * look again, the operation; and then the notification once more.
- */
-static void race_retry_window(struct race_run *run)
-{
-	const struct race_schedule *s = run->schedule;
-	struct fuse_fx_gate *gate, *try, *retry;
-	struct fuse_fixture *fx = run->fx;
-
-	gate = fuse_fx_gate(fx, run->dir, false);
-	race_queue(run, 0);
-	try = fuse_fx_gate(fx, run->dir, false);
-	race_notification(run);
-	fuse_fx_gate_open(gate);
-	fuse_fx_gate_wait(fx, try);
-	race_join(run, 0);
-	race_ended(run, 1);
-
-	retry = fuse_fx_gate(fx, run->dir, true);
-	if (s->ops[1] != RACE_REVALIDATE)
-		race_queue(run, 1);
-	fuse_fx_gate_open(try);
-	fuse_fx_gate_wait(fx, retry);
-	race_ended(run, 1);
-	if (s->ops[1] == RACE_REVALIDATE)
-		race_queue(run, 1);
-	fuse_fx_gate_open(retry);
-}
-
-/* The server has done it, and notifies before its answer has arrived. */
-static void race_answered(struct race_run *run)
-{
-	enum race_op op = run->schedule->ops[0];
-	struct fuse_fixture *fx = run->fx;
-	struct fuse_fake_hold *hold;
-
-	hold = fuse_fake_hold_answer(fx->server, race_ops[op].request);
-	run->threads[0] = race_run_op(run, 0);
-	fuse_fake_hold_wait(hold);
-	race_notification(run);
-	fuse_fake_let_go(fx->server);
-}
-
-static void race_execute(struct race_run *run)
-{
-	const struct race_schedule *s = run->schedule;
-	struct race_history *history = &run->history;
-	struct kunit *test = run->fx->test;
-
-	history->nr_steps = race_steps(s, history->steps);
-	run->worlds[0] = history->start;
-	run->worlds[1] = history->start;
-	if (s->ops[0])
-		race_step(&run->worlds[1], s->ops[0]);
-	race_call(history, s->notification, RACE_NAME);
-
-	if (s->window == RACE_FIRST)
-		race_first_window(run);
-	else if (s->window == RACE_RETRY)
-		race_retry_window(run);
-	else
-		race_answered(run);
-
-	race_join(run, 0);
-	race_join(run, 1);
-	KUNIT_ASSERT_TRUE(test, kunit_thread_join(run->thread, &history->calls[0].answer));
-	fuse_fake_settle(run->fx->server);
-}
-
-/*
- * Judging what happened.
- */
-
-static struct dentry *race_dentry(struct race_run *run, enum race_slot slot)
-{
-	struct dentry *dir = slot <= RACE_NEW ? run->dir : run->out;
-	struct dentry *dentry;
-
-	dentry = try_lookup_noperm(&QSTR(kbasename(race_paths[0][slot])), dir);
-	return IS_ERR(dentry) ? NULL : dentry;
-}
-
-static void race_look_around(struct race_run *run)
-{
-	struct race_history *history = &run->history;
-	enum race_slot slot;
-
-	for (slot = 0; slot < RACE_SLOTS; slot++) {
-		struct race_name *name = &history->end.names[slot];
-		struct dentry *dentry = race_dentry(run, slot);
-		struct inode *inode = run->inodes[slot];
-
-		if (inode && !inode->i_nlink && (!S_ISDIR(inode->i_mode) || IS_DEADDIR(inode)))
-			history->end.killed |= BIT_ULL(history->start.names[slot].node);
-
-		name->cached = dentry;
-		if (dentry && d_really_is_positive(dentry))
-			name->node = get_node_id(d_inode(dentry));
-		dput(dentry);
-	}
-}
-
-static int race_print_answer(char *buf, size_t size, int answer)
-{
-	if (!answer)
-		return scnprintf(buf, size, " 0");
-	return scnprintf(buf, size, " %pe", ERR_PTR(answer));
-}
-
-static const char *race_state_of(const struct race_name *name)
-{
-	if (!name->cached)
-		return "not cached";
-	return name->node ? "positive" : "negative";
-}
-
-/* All that is needed to see what went wrong, in a few lines. */
-static void race_report(struct race_run *run, int differences, const struct race_world *want)
-{
-	static const int answers[] = { 0, -ENOENT, -ENOTEMPTY, -EBUSY };
-	struct race_history *history = &run->history;
-	int answer = history->calls[0].answer;
-	char text[512], *end = text + sizeof(text), *p = text;
-	struct race_world unused;
-	enum race_slot slot;
-	unsigned int i;
-	u64 node;
-
-	p += scnprintf(p, end - p, "not serial: %s: answer", run->name);
-	p += race_print_answer(p, end - p, answer);
-	p += scnprintf(p, end - p, ", allowed");
-	for (i = 0; i < ARRAY_SIZE(answers); i++) {
-		history->calls[0].answer = answers[i];
-		if (race_explain(history, &unused) >= 0)
-			p += race_print_answer(p, end - p, answers[i]);
-	}
-	history->calls[0].answer = answer;
-
-	for (slot = 0; slot < RACE_SLOTS; slot++) {
-		const char *path = race_paths[0][slot];
-		struct dentry *dentry = race_dentry(run, slot);
-
-		if (differences < 0 ? slot == RACE_NAME :
-				      race_differs(want, &history->end, slot)) {
-			p += scnprintf(p, end - p, "\n%s is ", path);
-			p += fuse_fx_describe(p, end - p, dentry);
-			if (differences > 0)
-				p += scnprintf(p, end - p, ", should be %s",
-					       race_state_of(&want->names[slot]));
+	for (point = 0; point < RACE_POINTS_MAX; point += RACE_TWICE_STEP) {
+		for (second = 1; second < RACE_POINTS_MAX; second += RACE_TWICE_STEP) {
+			*race = (struct race) { pair, RACE_TWICE, 0, point, second };
+			if (race_one(test, score, race) && !race->ran)
+				break;
 		}
-		dput(dentry);
-		node = BIT_ULL(history->start.names[slot].node);
-		if (differences > 0 && race_links_differ(history, want) & node)
-			p += scnprintf(p, end - p, "\nthe node that was %s should have %s", path,
-				       want->killed & node ? "no links" : "links");
+		if (second == 1 && !race->ran)
+			break;
 	}
-	KUNIT_FAIL(run->fx->test, "%s", text);
+}
+
+/* All points of a pair, or some of them; they start with another one for each. */
+static void race_points(struct kunit *test, struct fuse_fx_score *score, struct race *race,
+			const struct race_pair *pair, enum race_how how, unsigned int request)
+{
+	unsigned long step = pair->all || *race_schedule != '*' || race_schedule[1] ? 1 : race_step;
+	unsigned long point = (pair->call - race_calls + pair->notification - race_notifications +
+			       ilog2(pair->state)) % step;
+	bool ran = true;
+
+	if (how == RACE_ANSWER)
+		point = 0;
+	for (; ran; point += step) {
+		*race = (struct race) { pair, how, request, point };
+		/* What the pattern leaves out does not tell whether there are more. */
+		if (!race_one(test, score, race) && point > RACE_POINTS_MAX)
+			break;
+		ran = race->ran;
+	}
 }
 
 static void race(struct kunit *test)
 {
-	struct race_run *run = kunit_kzalloc(test, sizeof(*run), GFP_KERNEL);
-	struct race_world closest;
-	int differences;
+	static const char * const names[] = {
+		"fresh", "collateral", "quiet", "balanced", "serial", "waits", "server",
+	};
+	const struct race_pair *pair = test->param_value;
+	struct race *race = kzalloc_obj(*race);
+	struct fuse_fx_score score = {};
+	unsigned int i;
 
-	KUNIT_ASSERT_NOT_NULL(test, run);
-	run->fx = test->priv;
-	run->schedule = test->param_value;
-	race_name(run->schedule, run->name);
-	scnprintf(run->again, sizeof(run->again),
-		  "./tools/testing/kunit/kunit.py run --kunitconfig=fs/fuse --kernel_args=fuse_kunit.schedule=%s fuse_inval_race.%s",
-		  run->name, race_states[run->schedule->state]);
-	run->fx->again = run->again;
-	race_fill(run);
-	race_execute(run);
-	race_look_around(run);
-	differences = race_explain(&run->history, &closest);
-	if (differences)
-		race_report(run, differences, &closest);
+	KUNIT_ASSERT_NOT_NULL(test, race);
+	race_points(test, &score, race, pair, RACE_NOTIFY, 0);
+	race_points(test, &score, race, pair, RACE_CALL, 0);
+	if (pair->all && race_is_entry(pair->notification))
+		race_pairs_of_points(test, &score, race, pair);
+	for (i = 0; i < RACE_REQUESTS_MAX; i++) {
+		*race = (struct race) { pair, RACE_REQUEST, i };
+		if (race_one(test, &score, race) && !race->ran)
+			break;
+		race_points(test, &score, race, pair, RACE_ANSWER, i);
+		race_points(test, &score, race, pair, RACE_ARRIVAL, i);
+	}
+	/* An assertion leaves it to the threads that may still use it. */
+	kfree(race);
+	if (!score.fixtures)
+		kunit_skip(test, "no schedule is '%s'", race_schedule);
+	kunit_info(test, "schedules: %u\n", score.fixtures);
+	for (i = 0; i < FUSE_FX_PROPERTIES; i++)
+		if (score.broken[i])
+			kunit_info(test, "broken: %s in %u\n", names[i], score.broken[i]);
 }
 
 /*
- * What the model has to say of some histories, by the words of what the call must
- * answer: a model that allows too much would see nothing.
+ * The parameters: all that is possible with one state of the name.
  */
-static const struct race_example {
-	enum race_state state;
-	enum race_notification notification;
-	enum race_op op;
-	int answer;
-	bool cached;	/* the name at the end */
-	bool positive;
-	bool right;
-	bool killed;
-} race_examples[] = {
-	/* Nothing else happens. */
-	{ RACE_ABSENT,	 RACE_N_INVAL,  RACE_NOTHING, -ENOENT, false, false, true },
-	{ RACE_ABSENT,	 RACE_N_INVAL,  RACE_NOTHING, 0,       false, false, false },
-	{ RACE_NEGATIVE, RACE_N_INVAL,  RACE_NOTHING, 0,       false, false, true },
-	{ RACE_NEGATIVE, RACE_N_INVAL,  RACE_NOTHING, 0,       true,  false, false },
-	{ RACE_NEGATIVE, RACE_N_INVAL,  RACE_NOTHING, -ENOENT, true,  false, false },
-	{ RACE_NEGATIVE, RACE_N_EXPIRE, RACE_NOTHING, 0,       true,  false, true },
-	{ RACE_NEGATIVE, RACE_N_EXPIRE, RACE_NOTHING, 0,       false, false, false },
-	{ RACE_FILE,	 RACE_N_DELETE, RACE_NOTHING, 0,       false, false, true, true },
-	{ RACE_FILE,	 RACE_N_DELETE, RACE_NOTHING, 0,       false, false, false },
-	{ RACE_FILE,	 RACE_N_INVAL,  RACE_NOTHING, 0,       false, false, false, true },
-	{ RACE_FILE,	 RACE_N_DELETE, RACE_NOTHING, -ENOENT, false, false, false },
-	{ RACE_FILE,	 RACE_N_DELETE_OTHER, RACE_NOTHING, -ENOENT, false, false, true },
-	{ RACE_FILE,	 RACE_N_DELETE_OTHER, RACE_NOTHING, -ENOENT, true, true, false },
-	{ RACE_DIRECTORY, RACE_N_DELETE, RACE_NOTHING, -ENOTEMPTY, false, false, true },
-	{ RACE_DIRECTORY, RACE_N_DELETE, RACE_NOTHING, -ENOTEMPTY, false, false, false, true },
-	{ RACE_DIRECTORY, RACE_N_DELETE, RACE_NOTHING, 0,      false, false, false },
-	{ RACE_EMPTY_DIRECTORY, RACE_N_DELETE, RACE_NOTHING, 0, false, false, true, true },
-	/* Before it or after it: what was made later may stay cached. */
-	{ RACE_NEGATIVE, RACE_N_INVAL,  RACE_MKNOD,   0,       true,  true,  true },
-	{ RACE_NEGATIVE, RACE_N_INVAL,  RACE_MKNOD,   0,       false, false, true },
-	{ RACE_NEGATIVE, RACE_N_INVAL,  RACE_MKNOD,   0,       true,  false, false },
-	{ RACE_NEGATIVE, RACE_N_INVAL,  RACE_MKNOD,   -ENOENT, true,  true,  false },
-	/* A name that is there all the time is never absent. */
-	{ RACE_FILE,	 RACE_N_INVAL,  RACE_EXCHANGE, 0,      false, false, true },
-	{ RACE_FILE,	 RACE_N_INVAL,  RACE_EXCHANGE, -ENOENT, true, true,  false },
-	/* unlink() leaves a negative entry or none. */
-	{ RACE_FILE,	 RACE_N_INVAL,  RACE_UNLINK,  0,       false, false, true },
-	{ RACE_FILE,	 RACE_N_INVAL,  RACE_UNLINK,  -ENOENT, false, false, true },
-	{ RACE_FILE,	 RACE_N_INVAL,  RACE_UNLINK,  -ENOENT, true,  false, false },
-	/* Nothing is left under a name that was given away. */
-	{ RACE_FILE,	 RACE_N_INVAL,  RACE_GONE,    -ENOENT, false, false, true },
-	{ RACE_FILE,	 RACE_N_INVAL,  RACE_GONE,    -ENOENT, true,  true,  false },
-	{ RACE_FILE,	 RACE_N_DELETE, RACE_REPLACED, -ENOENT, false, false, true },
-	{ RACE_FILE,	 RACE_N_DELETE, RACE_REPLACED, 0,      false, false, false },
-};
 
-static void race_example_desc(const struct race_example *example, char *desc)
+static void race_describe(struct kunit *test, const void *param, char *desc)
 {
-	const struct race_schedule s = {
-		.state		= example->state,
-		.notification	= example->notification,
-		.ops		= { example->op },
-	};
+	const struct race_pair *pair = param;
 
-	race_name(&s, desc);
+	scnprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s.%s.%s", race_states[ilog2(pair->state)],
+		  pair->notification->name, pair->call->name);
 }
 
-KUNIT_ARRAY_PARAM(race_example, race_examples, race_example_desc);
-
-static void model(struct kunit *test)
+static int race_init(struct kunit *test, enum race_state state, bool all)
 {
-	const struct race_example *example = test->param_value;
-	struct race_history *history = kunit_kzalloc(test, sizeof(*history), GFP_KERNEL);
-	struct race_world closest;
-	struct race_call *call;
-	u64 node;
+	const unsigned int max = ARRAY_SIZE(race_notifications) * ARRAY_SIZE(race_calls);
+	struct race_pair *pairs = kunit_kmalloc_array(test, max, sizeof(*pairs), GFP_KERNEL);
+	unsigned int i, k, nr = 0;
 
-	KUNIT_ASSERT_NOT_NULL(test, history);
-	history->start = race_start(example->state, 1);
-	history->steps[0] = example->op;
-	history->nr_steps = example->op != RACE_NOTHING;
-	call = race_call(history, example->notification, RACE_NAME);
-	call->answer = example->answer;
-
-	/* The rest is as the operation leaves it. */
-	history->end = history->start;
-	if (example->op)
-		KUNIT_ASSERT_TRUE(test, race_step(&history->end, example->op));
-	if (example->killed)
-		history->end.killed = BIT_ULL(history->start.names[RACE_NAME].node);
-	node = history->end.names[RACE_NAME].node ?: 4711;
-	history->end.names[RACE_NAME] = (struct race_name) {
-		.cached	= example->cached,
-		.node	= example->positive ? node : 0,
-	};
-	KUNIT_EXPECT_EQ(test, race_explain(history, &closest) == 0, example->right);
+	if (!pairs)
+		return -ENOMEM;
+	for (i = 0; i < ARRAY_SIZE(race_notifications); i++)
+		for (k = 0; k < ARRAY_SIZE(race_calls); k++)
+			if (race_notifications[i].states & race_calls[k].states & state)
+				pairs[nr++] = (struct race_pair) {
+					state, &race_notifications[i], &race_calls[k], all,
+				};
+	fuse_fx_shuffle(pairs, nr, sizeof(*pairs));
+	kunit_register_params_array(test, pairs, nr, race_describe);
+	return 0;
 }
 
-static const unsigned int race_losses[] = { 0, 1, 2, 3, 10, 100 };
-
-static void race_losses_desc(const unsigned int *losses, char *desc)
-{
-	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%u", *losses);
-}
-
-KUNIT_ARRAY_PARAM(race_losses, race_losses, race_losses_desc);
-
-/* However often it loses, it ends as soon as it wins, with no one in between. */
-static void loses_again(struct kunit *test)
-{
-	struct fuse_fx_op exchange = { .path = { "dir/one", "dir/two" }, .flags = RENAME_EXCHANGE };
-	unsigned int i, losses = *(const unsigned int *)test->param_value;
-	struct fuse_fx_op inval = { .path = { "one" } };
-	struct fuse_fixture *fx = test->priv;
-	struct kunit_thread *thread, *other;
-	struct fuse_fx_gate *gate, *next;
-	struct rw_semaphore *sem;
-	struct dentry *dir;
-	bool lost = true;
-	int err;
-
-	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fake_add(fx->server, "dir/one", S_IFREG | 0644);
-	fuse_fake_add(fx->server, "dir/two", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/one"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/two"), 0);
-	dir = fuse_fx_hold(fx, "dir");
-	sem = &d_inode(dir)->i_rwsem;
-
-	gate = fuse_fx_gate(fx, dir, false);
-	if (losses) {
-		other = fuse_fx_run(fx, fuse_fx_do_rename, &exchange);
-		KUNIT_ASSERT_TRUE(test, kunit_thread_sleeps_on_rwsem(other, sem));
-	}
-	thread = fuse_fx_run(fx, fuse_fx_do_notify, &inval);
-	KUNIT_ASSERT_TRUE(test, kunit_thread_sleeps_on_rwsem(thread, sem));
-
-	/*
-	 * Behind each try there is one who gives the name away in the next window, but
-	 * not before the try that wins; behind that one, it comes too late.
-	 */
-	for (i = 1; i <= losses + 1 && lost; i++) {
-		next = fuse_fx_gate(fx, dir, true);
-		if (i != losses) {
-			other = fuse_fx_run(fx, fuse_fx_do_rename, &exchange);
-			KUNIT_ASSERT_TRUE(test, kunit_thread_sleeps_on_rwsem(other, sem));
-		}
-		fuse_fx_gate_open(gate);
-		fuse_fx_gate_wait(fx, next);
-		lost = kunit_thread_sleeps_on_rwsem(thread, sem);
-		gate = next;
-	}
-	KUNIT_EXPECT_FALSE_MSG(test, lost, "the notification lets go of the lock");
-	/* Not to lose is as good, but then there was more to come. */
-	if (i == losses + 2) {
-		KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "one"));
-		KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, dir, "two"));
-	}
-	fuse_fx_gate_open(gate);
-	KUNIT_ASSERT_TRUE(test, kunit_thread_join(thread, &err));
-	KUNIT_EXPECT_EQ(test, err, 0);
-}
-
-#define RACE_CASE(_name, _state)						\
+#define RACE_INIT(_name, _state, _all)						\
 	static int _name##_init(struct kunit *test)				\
 	{									\
-		return race_init(test, _state);					\
-	}									\
-										\
+		return race_init(test, _state, _all);				\
+	}
+
+#define RACE_CASE(_name)							\
 	static void _name(struct kunit *test)					\
 	{									\
 		race(test);							\
 	}
 
-RACE_CASE(absent, RACE_ABSENT)
-RACE_CASE(negative, RACE_NEGATIVE)
-RACE_CASE(file, RACE_FILE)
-RACE_CASE(held_file, RACE_HELD_FILE)
-RACE_CASE(empty_directory, RACE_EMPTY_DIRECTORY)
-RACE_CASE(directory, RACE_DIRECTORY)
+RACE_INIT(absent, RACE_ABSENT, false)
+RACE_INIT(absent_all, RACE_ABSENT, true)
+RACE_CASE(absent)
+RACE_INIT(uncached, RACE_UNCACHED, false)
+RACE_INIT(uncached_all, RACE_UNCACHED, true)
+RACE_CASE(uncached)
+RACE_INIT(negative, RACE_NEGATIVE, false)
+RACE_INIT(negative_all, RACE_NEGATIVE, true)
+RACE_CASE(negative)
+RACE_INIT(file, RACE_FILE, false)
+RACE_INIT(file_all, RACE_FILE, true)
+RACE_CASE(file)
+RACE_INIT(held_file, RACE_HELD_FILE, false)
+RACE_INIT(held_file_all, RACE_HELD_FILE, true)
+RACE_CASE(held_file)
+RACE_INIT(expired, RACE_EXPIRED, false)
+RACE_INIT(expired_all, RACE_EXPIRED, true)
+RACE_CASE(expired)
+RACE_INIT(empty_directory, RACE_EMPTY_DIRECTORY, false)
+RACE_INIT(empty_directory_all, RACE_EMPTY_DIRECTORY, true)
+RACE_CASE(empty_directory)
+RACE_INIT(directory, RACE_DIRECTORY, false)
+RACE_INIT(directory_all, RACE_DIRECTORY, true)
+RACE_CASE(directory)
+
+#define RACE_PARAM(_name, _init)						\
+	KUNIT_CASE_PARAM_WITH_INIT(_name, kunit_array_gen_params, _init, NULL)
 
 static struct kunit_case fuse_inval_race_cases[] = {
-	KUNIT_CASE_PARAM_WITH_INIT(absent, kunit_array_gen_params, absent_init, NULL),
-	KUNIT_CASE_PARAM_WITH_INIT(negative, kunit_array_gen_params, negative_init, NULL),
-	KUNIT_CASE_PARAM_WITH_INIT(file, kunit_array_gen_params, file_init, NULL),
-	KUNIT_CASE_PARAM_WITH_INIT(held_file, kunit_array_gen_params, held_file_init, NULL),
-	KUNIT_CASE_PARAM_WITH_INIT(empty_directory, kunit_array_gen_params,
-				   empty_directory_init, NULL),
-	KUNIT_CASE_PARAM_WITH_INIT(directory, kunit_array_gen_params, directory_init, NULL),
-	KUNIT_CASE_PARAM(loses_again, race_losses_gen_params),
-	KUNIT_CASE_PARAM(model, race_example_gen_params),
+	RACE_PARAM(absent, absent_init),
+	RACE_PARAM(uncached, uncached_init),
+	RACE_PARAM(negative, negative_init),
+	RACE_PARAM(file, file_init),
+	RACE_PARAM(held_file, held_file_init),
+	RACE_PARAM(expired, expired_init),
+	RACE_PARAM(empty_directory, empty_directory_init),
+	RACE_PARAM(directory, directory_init),
 	{}
 };
 
-/* A schedule has its threads take turns, and they do so faster on one CPU. */
+static struct kunit_case fuse_inval_race_all_cases[] = {
+	RACE_PARAM(absent, absent_all_init),
+	RACE_PARAM(uncached, uncached_all_init),
+	RACE_PARAM(negative, negative_all_init),
+	RACE_PARAM(file, file_all_init),
+	RACE_PARAM(held_file, held_file_all_init),
+	RACE_PARAM(expired, expired_all_init),
+	RACE_PARAM(empty_directory, empty_directory_all_init),
+	RACE_PARAM(directory, directory_all_init),
+	{}
+};
+
+/* Each schedule has a fixture of its own. */
 static int race_test_init(struct kunit *test)
 {
-	set_cpus_allowed_ptr(current, cpumask_of(raw_smp_processor_id()));
-	return fuse_fx_init(test);
+	const char *missing = kunit_points_missing();
+
+	if (missing)
+		kunit_skip(test, "%s", missing);
+	return 0;
 }
 
 static struct kunit_suite fuse_inval_race_suite = {
@@ -1027,4 +919,12 @@ static struct kunit_suite fuse_inval_race_suite = {
 	.test_cases	= fuse_inval_race_cases,
 };
 
-kunit_test_suite(fuse_inval_race_suite);
+static struct kunit_suite fuse_inval_race_all_suite = {
+	.name		= "fuse_inval_race_all",
+	.attr.speed	= KUNIT_SPEED_VERY_SLOW,
+	.init		= race_test_init,
+	.exit		= fuse_fx_exit,
+	.test_cases	= fuse_inval_race_all_cases,
+};
+
+kunit_test_suites(&fuse_inval_race_suite, &fuse_inval_race_all_suite);

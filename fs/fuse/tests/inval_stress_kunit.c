@@ -2,26 +2,19 @@
 /*
  * KUnit tests of fuse_reverse_inval_entry() among many threads
  *
- * What inval_race_kunit.c spells out for one notification and two operations
- * happens here as it comes, on as many CPUs as there are:
+ * What inval_race_kunit.c spells out for one notification and another call happens
+ * here as it comes, on as many CPUs as there are:
  *
  *	owners		change names behind the kernel's back, notify, and look at once;
- *			no lookup may be answered from what was cached before
- *	movers		rename from a name that others notify to one that nobody does;
- *			what is there must stay cached
+ *			no lookup may be answered from what the server said before
  *	callers		make, remove, rename, look up and read whatever comes up, move
- *			the directory of owners and movers, and drop caches
+ *			the directory of the owners, and drop caches
  *	notifiers	notify of all these names, and of names that do not exist, in
  *			directories that come and go
  *
- * The work of owners and movers is bounded, and the others stop when that is done: when
- * each has done enough, and all that has to come up has.
- * Then every name must lead where it leads for the server.
- *
- * An answer of the server that is on its way when the server changes its mind is
- * cached all the same, unless the notification comes later. So whoever changes
- * something behind the kernel's back first waits for all calls that have begun
- * before that, see stress_barrier(), and it is the only one to change that name.
+ * The work of the owners is bounded, and the others stop when that is done: when each
+ * has done enough, and all that has to come up has. Then every name must lead where it
+ * leads for the server.
  */
 
 #include <linux/atomic.h>
@@ -32,7 +25,6 @@
 #include <linux/prandom.h>
 #include <linux/slab.h>
 #include <linux/stat.h>
-#include <linux/wait.h>
 
 #include <kunit/test.h>
 #include <kunit/thread.h>
@@ -42,7 +34,6 @@
 
 enum stress_kind {
 	STRESS_OWNER,
-	STRESS_MOVER,
 	STRESS_CALLER,
 	STRESS_NOTIFIER,
 	STRESS_KINDS
@@ -207,7 +198,6 @@ struct stress_name {
  * @calls: counts the beginnings and ends of its calls: odd while it is in one
  * @call: what it calls
  * @counts: how often a call had one of its answers
- * @kept: how often a renamed entry stayed cached
  * @thread: the thread
  */
 struct stress_thread {
@@ -218,7 +208,6 @@ struct stress_thread {
 	unsigned long calls;
 	enum stress_call call;
 	unsigned int counts[STRESS_CALLS][STRESS_ANSWERS];
-	unsigned int kept;
 	struct kunit_thread *thread;
 };
 
@@ -228,11 +217,9 @@ struct stress_thread {
  * @fx: its fixture
  * @home: nodeid of the directory that moves: "home" or "yard/home"
  * @yard: nodeid of the other
- * @home_dentry: its dentry, which the test holds
- * @bounded: how many owners and movers are at work: those whose work is bounded
+ * @bounded: how many owners are at work
  * @running: how many threads are
  * @done: none of them
- * @ended: woken at the end of each call
  * @names: the names of the owners
  * @threads: the threads
  */
@@ -241,11 +228,9 @@ struct stress {
 	struct fuse_fixture *fx;
 	u64 home;
 	u64 yard;
-	struct dentry *home_dentry;
 	atomic_t bounded;
 	atomic_t running;
 	struct completion done;
-	wait_queue_head_t ended;
 	struct stress_name names[STRESS_THREADS * STRESS_NAMES];
 	struct stress_thread threads[STRESS_KINDS * STRESS_THREADS];
 };
@@ -269,47 +254,13 @@ static void stress_begin(struct stress_thread *t, enum stress_call call)
 {
 	WRITE_ONCE(t->call, call);
 	WRITE_ONCE(t->calls, t->calls + 1);
-	/* Pairs with the first one of stress_barrier(). */
-	smp_mb();
 }
 
 static void stress_end(struct stress_thread *t)
 {
-	/* Whoever sees that it has ended sees all that it has done. */
-	smp_store_release(&t->calls, t->calls + 1);
-	if (wq_has_sleeper(&t->stress->ended))
-		wake_up_all(&t->stress->ended);
+	WRITE_ONCE(t->calls, t->calls + 1);
 	/* Nothing else takes the CPU from a thread that never has to wait. */
 	yield();
-}
-
-/*
- * Wait for the calls that others have begun, as synchronize_rcu() does for
- * readers, but with a limit: what they have asked the server before is cached now
- * or never will be.
- */
-static void stress_barrier(struct stress_thread *t)
-{
-	struct stress *stress = t->stress;
-	unsigned int i;
-
-	/* Whoever is not seen in a call will see what was changed before this. */
-	smp_mb();
-	for (i = 0; i < ARRAY_SIZE(stress->threads); i++) {
-		struct stress_thread *other = &stress->threads[i];
-		unsigned long calls = READ_ONCE(other->calls);
-
-		if (!(calls & 1))
-			continue;
-		if (wait_event_timeout(stress->ended, READ_ONCE(other->calls) != calls ||
-				       stress_failed(stress), KUNIT_THREAD_LIMIT))
-			continue;
-		KUNIT_FAIL(stress->test, "%s did not end within %d s",
-			   stress_infos[READ_ONCE(other->call)].name, KUNIT_THREAD_LIMIT / HZ);
-		return;
-	}
-	/* Pairs with the release in stress_end(). */
-	smp_mb();
 }
 
 static int stress_call(struct stress_thread *t, enum stress_call call, struct fuse_fx_op *op)
@@ -345,16 +296,6 @@ static unsigned int stress_count(const struct stress *stress, unsigned int call,
 	return count;
 }
 
-/* How many entries did a mover take away before they were notified? */
-static unsigned int stress_kept(const struct stress *stress)
-{
-	unsigned int i, kept = 0;
-
-	for (i = 0; i < ARRAY_SIZE(stress->threads); i++)
-		kept += READ_ONCE(stress->threads[i].kept);
-	return kept;
-}
-
 /* Has all that came up which has to? */
 static bool stress_complete(const struct stress *stress)
 {
@@ -364,11 +305,11 @@ static bool stress_complete(const struct stress *stress)
 		for (answer = 0; answer < stress_infos[call].needed; answer++)
 			if (!stress_count(stress, call, answer))
 				return false;
-	return stress_kept(stress);
+	return true;
 }
 
 /*
- * Has an owner or a mover more to do? How much the others get done meanwhile is up
+ * Has an owner more to do? How much the others get done meanwhile is up
  * to the scheduler: wait for what has to come up, though not for ever.
  */
 static bool stress_goes_on(const struct stress_thread *t, unsigned int done, unsigned int enough)
@@ -453,7 +394,6 @@ static enum stress_call stress_change(struct stress_thread *t, struct stress_nam
 			notify.child = STRESS_NO_NODE;
 		}
 	}
-	stress_barrier(t);
 	stress_call(t, call, &notify);
 	dput(held);
 	return call;
@@ -522,70 +462,6 @@ static void stress_owner(struct stress_thread *t)
 }
 
 /*
- * Movers.
- */
-
-/* Is @entry what a lookup of @name finds, without asking the server for that name? */
-static bool stress_is_cached(struct stress_thread *t, const char *name, struct dentry *entry)
-{
-	struct fuse_fixture *fx = t->stress->fx;
-	struct fuse_fake_quiet quiet;
-	struct dentry *found;
-
-	stress_begin(t, STRESS_STAT);
-	fuse_fake_quiet_begin(fx->server, &quiet);
-	found = fuse_fx_lookup_at(fx, t->stress->home, name);
-	fuse_fake_quiet_end(fx->server, &quiet);
-	stress_end(t);
-	if (!IS_ERR(found))
-		dput(found);
-	return found == entry && !quiet.lookups;
-}
-
-static void stress_mover(struct stress_thread *t)
-{
-	struct stress *stress = t->stress;
-	/* One of them exchanges the two names, the other renames there and back. */
-	enum stress_call call = t->id ? STRESS_EXCHANGE : STRESS_RENAME;
-	char notified[8], quiet[8], from[32], to[32];
-	struct fuse_fx_op there = { .path = { from, to } };
-	struct fuse_fx_op back = { .path = { to, from } };
-	unsigned int n;
-
-	snprintf(notified, sizeof(notified), "n%u", t->id);
-	snprintf(quiet, sizeof(quiet), "q%u", t->id);
-	for (n = 0; stress_goes_on(t, n, 200); n++) {
-		struct dentry *entry;
-
-		stress_begin(t, STRESS_STAT);
-		entry = fuse_fx_lookup_at(stress->fx, stress->home, notified);
-		stress_end(t);
-		snprintf(from, sizeof(from), "%s/%s", stress_home(stress), notified);
-		snprintf(to, sizeof(to), "%s/%s", stress_home(stress), quiet);
-		if (!IS_ERR(entry)) {
-			stress_call(t, call, &there);
-			/*
-			 * A notification of the old name may have dropped the
-			 * entry, and another one was renamed. If not, no
-			 * notification is about it from here on, and so none of
-			 * those that are under way may find it.
-			 */
-			if (d_same_name(entry, stress->home_dentry, &QSTR(quiet))) {
-				stress_barrier(t);
-				if (!stress_is_cached(t, quiet, entry))
-					KUNIT_FAIL(stress->test,
-						   "collateral: '%s' is not cached any more",
-						   quiet);
-				t->kept++;
-			}
-			dput(entry);
-		}
-		if (call == STRESS_RENAME)
-			stress_call(t, STRESS_RENAME, &back);
-	}
-}
-
-/*
  * Callers and notifiers.
  */
 
@@ -601,7 +477,7 @@ static struct stress_name *stress_any_name(struct stress_thread *t)
 	return &t->stress->names[stress_random(t, ARRAY_SIZE(t->stress->names))];
 }
 
-/* Any name that is not an owner's or a mover's, up to some way down. */
+/* Any name that is not an owner's, up to some way down. */
 static void stress_path(struct stress_thread *t, char *path, size_t size)
 {
 	int len = 0;
@@ -676,13 +552,12 @@ static void stress_notifier(struct stress_thread *t)
 		enum stress_call call = STRESS_INVAL + stress_random(t, 4);
 		struct fuse_fx_op op = {};
 		struct stress_name *name;
-		char mover[8];
 
 		switch (stress_random(t, 8)) {
 		case 0:
 		case 1:
 		case 2:
-			/* With the owner, or to no purpose. */
+			/* The owner notifies, too. */
 			name = stress_any_name(t);
 			op.parent = name->dir;
 			op.path[0] = name->name;
@@ -690,25 +565,16 @@ static void stress_notifier(struct stress_thread *t)
 				op.child = READ_ONCE(name->gone);
 			break;
 		case 3:
-			/* One that has expired is looked up again, also after it was renamed. */
-			snprintf(mover, sizeof(mover), "n%u", stress_random(t, STRESS_THREADS));
-			op.parent = stress->home;
-			op.path[0] = mover;
-			if (call == STRESS_EXPIRE)
-				call = STRESS_INVAL;
-			break;
-		case 4:
 			op.path[0] = "home";
 			op.parent = stress_random(t, 2) ? FUSE_ROOT_ID : stress->yard;
 			break;
-		case 5:
+		case 4:
 			/* Removed by the server, and nobody else of it adds that name. */
 			dir = stress_any_dir(t);
 			op.parent = dir;
 			op.path[0] = stress_file(t);
 			if (!stress_call(t, STRESS_SERVER_REMOVE, &op))
 				call = STRESS_DELETE;
-			stress_barrier(t);
 			break;
 		default:
 			/* Sometimes where it was before, which may be gone by now. */
@@ -731,14 +597,13 @@ static void stress_notifier(struct stress_thread *t)
 
 static void (* const stress_kinds[STRESS_KINDS])(struct stress_thread *t) = {
 	[STRESS_OWNER]		= stress_owner,
-	[STRESS_MOVER]		= stress_mover,
 	[STRESS_CALLER]		= stress_caller,
 	[STRESS_NOTIFIER]	= stress_notifier,
 };
 
 static bool stress_is_bounded(const struct stress_thread *t)
 {
-	return t->kind == STRESS_OWNER || t->kind == STRESS_MOVER;
+	return t->kind == STRESS_OWNER;
 }
 
 static int stress_run(struct fuse_fx_op *op)
@@ -787,7 +652,7 @@ static void stress_check_name(struct stress *stress, u64 dir, const char *name, 
 
 static void stress_check_all(struct stress *stress, bool notify)
 {
-	static const char * const others[] = { "home", "yard", "n0", "n1", "q0", "q1" };
+	static const char * const others[] = { "home", "yard" };
 	struct fuse_fake_server *server = stress->fx->server;
 	unsigned int i;
 	u64 dir = 0;
@@ -815,8 +680,6 @@ static void stress_check_counts(struct stress *stress)
 					    "%s never answered %d", info->name,
 					    info->answers[answer]);
 	}
-	KUNIT_EXPECT_NE_MSG(stress->test, stress_kept(stress), 0,
-			    "no entry was renamed before it was notified");
 }
 
 static struct stress *stress_start(struct kunit *test)
@@ -830,16 +693,12 @@ static struct stress *stress_start(struct kunit *test)
 	stress->test = test;
 	stress->fx = fx;
 	init_completion(&stress->done);
-	init_waitqueue_head(&stress->ended);
-	atomic_set(&stress->bounded, 2 * STRESS_THREADS);
+	atomic_set(&stress->bounded, STRESS_THREADS);
 	atomic_set(&stress->running, ARRAY_SIZE(stress->threads));
 
 	stress->home = fuse_fake_add(fx->server, "home", S_IFDIR | 0755);
 	stress->yard = fuse_fake_add(fx->server, "yard", S_IFDIR | 0755);
-	fuse_fake_add(fx->server, "home/n0", S_IFREG | 0644);
-	fuse_fake_add(fx->server, "home/n1", S_IFREG | 0644);
-	fuse_fake_add(fx->server, "home/q1", S_IFREG | 0644);
-	stress->home_dentry = fuse_fx_hold(fx, "home");
+	fuse_fx_hold(fx, "home");
 	fuse_fx_hold(fx, "yard");
 	for (i = 0; i < ARRAY_SIZE(stress->names); i++) {
 		stress->names[i].dir = i % STRESS_NAMES ? stress->home : stress->yard;

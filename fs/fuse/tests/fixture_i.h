@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the parts of the fixture share
+ */
+
+#ifndef _FS_FUSE_TESTS_FIXTURE_I_H
+#define _FS_FUSE_TESTS_FIXTURE_I_H
+
+#include "../fuse_i.h"
+#include "fixture.h"
+
+/**
+ * struct fuse_fx_call - A notification that was made
+ * @list: entry in the fixture's list
+ * @parent: nodeid of the directory
+ * @seq: the server's counter when the call started: what the kernel was told
+ *	earlier is stale
+ * @err: what the call returned
+ * @name: the name, or "" if the call was about the directory itself
+ */
+struct fuse_fx_call {
+	struct list_head list;
+	u64 parent;
+	u64 seq;
+	int err;
+	char name[];
+};
+
+struct fuse_fx_held {
+	struct list_head list;
+	struct dentry *dentry;
+	struct inode *inode;
+};
+
+struct fuse_fx_file {
+	struct list_head list;
+	struct file *file;
+};
+
+struct fuse_fx_thread {
+	struct list_head list;
+	struct kunit_thread *thread;
+	int (*call)(struct fuse_fx_op *op);
+	struct fuse_fx_op op;
+};
+
+extern struct file_system_type fuse_fx_fs_type;
+
+static inline struct fuse_conn *fuse_fx_conn(struct fuse_fixture *fx)
+{
+	return get_fuse_conn_super(fx->mnt->mnt_sb);
+}
+
+/* fixture_calls.c */
+struct dentry *fuse_fx_find_node(struct fuse_fixture *fx, u64 nodeid);
+void fuse_fx_close_file(struct file *file);
+bool fuse_fx_read_dir(struct file *file, const char *name, int *err);
+
+/* fixture_notify.c */
+bool fuse_fx_check_tree(struct fuse_fixture *fx, struct dentry *dentry,
+			bool (*check)(struct fuse_fixture *, struct dentry *));
+bool fuse_fx_check_locks(struct fuse_fixture *fx);
+
+#endif /* _FS_FUSE_TESTS_FIXTURE_I_H */

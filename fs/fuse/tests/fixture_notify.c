@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Notifications, as calls and as messages, and the locks that they leave behind
+ */
+
+#include <linux/bvec.h>
+#include <linux/dcache.h>
+#include <linux/fs.h>
+#include <linux/highmem.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/uio.h>
+
+#include <kunit/resource.h>
+#include <kunit/test.h>
+
+#include "export.h"
+#include "fixture_i.h"
+
+/*
+ * Locks. As for all that is checked here, nobody else changes the dcache: no
+ * other thread of the test runs, and the server is idle.
+ */
+
+/* Depth first, until @check says that something is wrong. */
+bool fuse_fx_check_tree(struct fuse_fixture *fx, struct dentry *dentry,
+			bool (*check)(struct fuse_fixture *, struct dentry *))
+{
+	struct dentry *child;
+
+	hlist_for_each_entry(child, &dentry->d_children, d_sib)
+		if (!fuse_fx_check_tree(fx, child, check))
+			return false;
+	return check(fx, dentry);
+}
+
+static bool fuse_fx_check_lock(struct fuse_fixture *fx, struct dentry *dentry)
+{
+	if (d_really_is_negative(dentry) || !inode_is_locked(d_inode(dentry)))
+		return true;
+	fuse_fx_broken(fx, FUSE_FX_BALANCED, "'%pd' is still locked", dentry);
+	return false;
+}
+
+bool fuse_fx_check_locks(struct fuse_fixture *fx)
+{
+	if (rwsem_is_locked(&fuse_fx_conn(fx)->killsb)) {
+		fuse_fx_broken(fx, FUSE_FX_BALANCED, "killsb is still held");
+		return false;
+	}
+	return fuse_fx_check_tree(fx, fx->mnt->mnt_root, fuse_fx_check_lock);
+}
+
+/*
+ * Notifications and threads.
+ */
+
+/*
+ * What is cached for this name now is stale when the notification is done, and
+ * so may be what is cached while it runs: call fuse_fake_take_back() after it too.
+ */
+static struct fuse_fx_call *fuse_fx_note(struct fuse_fixture *fx, u64 parent,
+					 const char *name, bool below)
+{
+	size_t size = strlen(name) + 1;
+	struct fuse_fx_call *call;
+
+	call = kzalloc_flex(*call, name, size);
+	if (!call) {
+		KUNIT_FAIL(fx->test, "no memory to note a notification");
+		return NULL;
+	}
+	call->parent = parent;
+	call->err = -EINPROGRESS;
+	memcpy(call->name, name, size);
+	scoped_guard(mutex, &fx->server->tree)
+		call->seq = fx->server->seq;
+	scoped_guard(spinlock, &fx->lock)
+		list_add_tail(&call->list, &fx->calls);
+	fuse_fake_take_back(fx->server, parent, name, below);
+	return call;
+}
+
+/* No notification, however it is made, sends a request or keeps a lock. */
+static void fuse_fx_check_call(struct fuse_fixture *fx, const struct fuse_fake_hook *quiet,
+			       const char *what)
+{
+	if (quiet->requests)
+		fuse_fx_broken(fx, FUSE_FX_QUIET, "the notification for '%s' sent opcode %u",
+			       what, quiet->first);
+	/* Do not run into a lock that was lost; while others run it may be theirs. */
+	if (list_empty(&fx->threads) && !fx->score)
+		KUNIT_ASSERT_TRUE(fx->test, fuse_fx_check_locks(fx));
+}
+
+int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *name,
+		   u32 flags)
+{
+	bool below = !(flags & FUSE_EXPIRE_ONLY);
+	struct fuse_conn *fc = fuse_fx_conn(fx);
+	struct qstr qname = QSTR(name);
+	struct fuse_fake_hook quiet = { .task = current };
+	struct fuse_fx_call *call;
+	int err;
+
+	call = fuse_fx_note(fx, parent, name, below);
+	if (!call)
+		return -ENOMEM;
+	fuse_fake_hook(fx->server, &quiet);
+	down_read(&fc->killsb);
+	err = fuse_kunit_reverse_inval_entry(fc, parent, child, &qname, flags);
+	up_read(&fc->killsb);
+	fuse_fake_unhook(&quiet);
+	/* It may as well have hit what the name came to be in the meantime. */
+	fuse_fake_take_back(fx->server, parent, name, below);
+	fuse_fx_check_call(fx, &quiet, name);
+	call->err = err;
+	return err;
+}
+
+int fuse_fx_write(struct fuse_fixture *fx, enum fuse_notify_code code,
+		  struct iov_iter *data)
+{
+	struct fuse_fake_hook quiet = { .task = current };
+	int err;
+
+	fuse_fake_hook(fx->server, &quiet);
+	err = fuse_kunit_notify(fuse_fx_conn(fx), code, data);
+	fuse_fake_unhook(&quiet);
+	fuse_fx_check_call(fx, &quiet, "a message");
+	return err;
+}
+
+int fuse_fx_send_malformed(struct fuse_fixture *fx, const struct fuse_fx_msg *msg)
+{
+	struct iov_iter iter;
+	struct folio *folio;
+	struct bio_vec bvec;
+	int err;
+
+	/* What a server writes reaches fuse_notify() as pages, not as an address. */
+	folio = folio_alloc(GFP_KERNEL, get_order(max(msg->offset + msg->size, 1)));
+	if (!folio) {
+		KUNIT_FAIL(fx->test, "no memory for a message");
+		return -ENOMEM;
+	}
+	memcpy_to_folio(folio, msg->offset, msg->data, msg->size);
+	bvec_set_folio(&bvec, folio, msg->size, msg->offset);
+	iov_iter_bvec(&iter, ITER_SOURCE, &bvec, 1, msg->size);
+	err = fuse_fx_write(fx, msg->code, &iter);
+	KUNIT_EXPECT_EQ_MSG(fx->test, folio_ref_count(folio), 1,
+			    "not balanced: the kernel keeps the message");
+	folio_put(folio);
+	return err;
+}
+
+int fuse_fx_send(struct fuse_fixture *fx, const struct fuse_fx_msg *msg)
+{
+	struct fuse_fx_call *call = fuse_fx_note(fx, msg->parent, msg->name, msg->below);
+
+	if (!call)
+		return -ENOMEM;
+	call->err = fuse_fx_send_malformed(fx, msg);
+	fuse_fake_take_back(fx->server, msg->parent, msg->name, msg->below);
+	return call->err;
+}
+
+struct fuse_fx_msg *fuse_fx_msg(struct fuse_fixture *fx, enum fuse_notify_code code,
+				u64 parent, u64 child, const char *name, u32 flags)
+{
+	const struct fuse_notify_inval_entry_out inval = {
+		.parent		= parent,
+		.namelen	= strlen(name),
+		.flags		= flags,
+	};
+	const struct fuse_notify_delete_out delete = {
+		.parent		= parent,
+		.child		= child,
+		.namelen	= strlen(name),
+		.padding	= flags,
+	};
+	bool is_delete = code == FUSE_NOTIFY_DELETE;
+	size_t header = is_delete ? sizeof(delete) : sizeof(inval);
+	size_t size = header + strlen(name) + 1;
+	struct fuse_fx_msg *msg;
+
+	msg = kunit_kzalloc(fx->test, sizeof(*msg), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(fx->test, msg);
+	msg->data = kunit_kzalloc(fx->test, size + SZ_64K, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(fx->test, msg->data);
+	if (is_delete)
+		memcpy(msg->data, &delete, header);
+	else
+		memcpy(msg->data, &inval, header);
+	memcpy(msg->data + header, name, strlen(name));
+	msg->code = code;
+	msg->parent = parent;
+	msg->name = name;
+	msg->below = is_delete || !(flags & FUSE_EXPIRE_ONLY);
+	msg->size = size;
+	return msg;
+}
+
+int fuse_fx_inc_epoch(struct fuse_fixture *fx)
+{
+	struct iov_iter nothing;
+	int err;
+
+	iov_iter_kvec(&nothing, ITER_SOURCE, NULL, 0, 0);
+	scoped_guard(mutex, &fx->server->tree)
+		fx->epoch_seq = fx->server->seq;
+	err = fuse_fx_write(fx, FUSE_NOTIFY_INC_EPOCH, &nothing);
+	fuse_fake_take_back_all(fx->server);
+	return err;
+}
+
+int fuse_fx_inval_inode(struct fuse_fixture *fx, u64 nodeid)
+{
+	struct fuse_fx_call *call = fuse_fx_note(fx, nodeid, "", false);
+	struct fuse_fx_msg msg = {
+		.code	= FUSE_NOTIFY_INVAL_INODE,
+		.data	= (char *)&(struct fuse_notify_inval_inode_out) { .ino = nodeid },
+		.size	= sizeof(struct fuse_notify_inval_inode_out),
+	};
+
+	if (!call)
+		return -ENOMEM;
+	call->err = fuse_fx_send_malformed(fx, &msg);
+	return call->err;
+}
