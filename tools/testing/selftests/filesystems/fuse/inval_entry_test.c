@@ -3,19 +3,21 @@
  * A server tells the kernel that a name it may have cached is stale:
  * FUSE_NOTIFY_INVAL_ENTRY and FUSE_NOTIFY_DELETE, with libfuse.
  *
- * Each test fills the cache through system calls, notifies, and looks again. It
- * is the story that the KUnit case of the same name tells, which is in
- * fs/fuse/tests/inval_entry_kunit.c or inval_table_kunit.c; there the kernel's
- * cache is seen from within, here by what a user and a server see of it.
+ * Each test fills the cache through system calls, notifies, and looks again. The
+ * KUnit case of the same name, in fs/fuse/tests/inval_entry_kunit.c or
+ * inval_table_kunit.c, does the same and looks into the kernel's cache; here it is
+ * what a user and a server see.
  *
  * Every test runs twice. "thread": a thread of the server notifies while another
  * one answers requests. "handler": the server has one thread, which notifies from
- * inside the handler of a request that has nothing to do with the name, so that
- * whatever the notification wants to know from the server, it never will.
+ * inside the handler of a request, so that no request is answered before the
+ * notification has returned. Where a notification may have to wait for that request,
+ * it is always a thread that notifies.
  *
  * After every test the names that it did not touch must still be cached, no
- * notification may have sent a request, and the mount must go. A notification
- * that does not return is a failure as well: the connection is aborted then.
+ * notification may have sent a request, and the file system must unmount. A
+ * notification that does not return is a failure, too: after NOTIFY_LIMIT the
+ * connection is aborted, which ends all waits.
  *
  * Runs as root, or as any user in a user namespace who may open /dev/fuse. All
  * that it mounts is in a mount namespace of its own.
@@ -30,6 +32,7 @@
 #include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -51,10 +54,10 @@
 
 #define MNT		"/tmp/mnt"
 #define ROOT		FUSE_ROOT_ID
-#define NODES		64
+#define NODES		128
 #define OPCODES		64
 #define FDS		16
-#define NOTIFY_LIMIT	5	/* seconds for what takes microseconds */
+#define NOTIFY_LIMIT	3	/* seconds for what takes microseconds */
 #define TEST_LIMIT	15
 #define TIMEOUT		1000
 #define CONTENT		"content"
@@ -69,7 +72,8 @@ struct notification {
 	fuse_ino_t dir, child;
 	const char *name;
 	int answer;
-	int asked;		/* requests that came in the meantime */
+	int asked;		/* requests that it sent */
+	atomic_int tid;		/* who notifies */
 };
 
 struct name {
@@ -84,15 +88,18 @@ struct name {
 static struct {
 	struct fuse_session *se;
 	pthread_t thread;
-	bool by_handler;
+	bool by_handler;	/* the variant */
 	double timeout;
 
 	pthread_mutex_t lock;	/* all below */
 	struct name names[NODES];
 	mode_t modes[NODES];
 	fuse_ino_t last;
-	int requests[OPCODES], asked;
-	unsigned int stop;
+	int requests[OPCODES];
+	unsigned int stop;	/* at the next request of this kind, */
+	const char *change;	/* or before its answer is sent, to add or remove this */
+	bool late;		/* the request is here, and the answer is to wait */
+	bool in_handler;	/* notify there */
 
 	struct notification note;
 	sem_t stopped, go;
@@ -106,33 +113,11 @@ static struct {
 /* The mount, and what the test uses of it. */
 static struct {
 	struct __test_metadata *metadata;
-	char buf[PATH_MAX];
 	pthread_t watchdog;
-	sem_t hung;
-	int root;
+	atomic_bool hung;
 	int fds[FDS];
 	int nr_fds;
 } fx;
-
-static int expire_entry(struct fuse_session *se, fuse_ino_t dir, const char *name)
-{
-#if FUSE_MINOR_VERSION < 15
-	return fuse_lowlevel_notify_expire_entry(se, dir, name, strlen(name),
-						 FUSE_LL_EXPIRE_ONLY);
-#else
-	return fuse_lowlevel_notify_expire_entry(se, dir, name, strlen(name));
-#endif
-}
-
-static int server_asked(void)
-{
-	int asked;
-
-	pthread_mutex_lock(&srv.lock);
-	asked = srv.asked;
-	pthread_mutex_unlock(&srv.lock);
-	return asked;
-}
 
 static int server_requests(unsigned int opcode)
 {
@@ -144,24 +129,29 @@ static int server_requests(unsigned int opcode)
 	return requests;
 }
 
-static void server_notify(struct notification *n)
+static void server_notify(void)
 {
-	int asked = server_asked();
+	struct notification *n = &srv.note;
 	size_t len = strlen(n->name);
 
+	n->tid = gettid();
 	switch (n->what) {
 	case INVAL:
 		n->answer = fuse_lowlevel_notify_inval_entry(srv.se, n->dir, n->name, len);
 		break;
 	case EXPIRE:
-		n->answer = expire_entry(srv.se, n->dir, n->name);
+#if FUSE_MINOR_VERSION < 15
+		n->answer = fuse_lowlevel_notify_expire_entry(srv.se, n->dir, n->name, len,
+							      FUSE_LL_EXPIRE_ONLY);
+#else
+		n->answer = fuse_lowlevel_notify_expire_entry(srv.se, n->dir, n->name, len);
+#endif
 		break;
 	case DELETE:
 		n->answer = fuse_lowlevel_notify_delete(srv.se, n->dir, n->child,
 							n->name, len);
 		break;
 	}
-	n->asked = server_asked() - asked;
 }
 
 static bool wait_for(sem_t *sem)
@@ -170,64 +160,7 @@ static bool wait_for(sem_t *sem)
 
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += NOTIFY_LIMIT + 2;
-	while (sem_timedwait(sem, &until)) {
-		if (errno != EINTR)
-			return false;
-	}
-	return true;
-}
-
-/* Stop in front of the next request of this kind, or notify there if that is the variant. */
-static void server_stop_at(unsigned int opcode)
-{
-	pthread_mutex_lock(&srv.lock);
-	srv.stop = opcode;
-	pthread_mutex_unlock(&srv.lock);
-}
-
-/* A request is here and has not been handled yet. */
-static void server_arrived(const struct fuse_in_header *in)
-{
-	bool stop;
-
-	/* Nobody waits for these, so they come when they like. */
-	if (in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET ||
-	    in->opcode == FUSE_RELEASE || in->opcode == FUSE_RELEASEDIR)
-		return;
-
-	pthread_mutex_lock(&srv.lock);
-	srv.asked++;
-	if (in->opcode < OPCODES)
-		srv.requests[in->opcode]++;
-	stop = srv.stop == in->opcode;
-	if (stop)
-		srv.stop = 0;
-	pthread_mutex_unlock(&srv.lock);
-	if (!stop)
-		return;
-	if (srv.by_handler)
-		server_notify(&srv.note);
-	sem_post(&srv.stopped);
-	if (!srv.by_handler)
-		wait_for(&srv.go);
-}
-
-static void *server_loop(void *arg)
-{
-	struct fuse_buf buf = {};
-	int ret;
-
-	while (!fuse_session_exited(srv.se)) {
-		ret = fuse_session_receive_buf(srv.se, &buf);
-		if (ret == -EINTR)
-			continue;
-		if (ret <= 0)
-			break;
-		server_arrived(buf.mem);
-		fuse_session_process_buf(srv.se, &buf);
-	}
-	free(buf.mem);
-	return NULL;
+	return !sem_timedwait(sem, &until);
 }
 
 static struct name *server_find(fuse_ino_t dir, const char *name, size_t len)
@@ -262,8 +195,10 @@ static void server_name(fuse_ino_t dir, const char *name, fuse_ino_t ino)
 {
 	struct name *n = srv.names;
 
-	while (n->ino)
+	while (n < srv.names + NODES && n->ino)
 		n++;
+	if (n == srv.names + NODES)
+		abort();
 	n->dir = dir;
 	n->ino = ino;
 	snprintf(n->name, sizeof(n->name), "%s", name);
@@ -271,7 +206,9 @@ static void server_name(fuse_ino_t dir, const char *name, fuse_ino_t ino)
 
 static fuse_ino_t server_make(fuse_ino_t dir, const char *name, mode_t mode)
 {
-	srv.modes[++srv.last] = mode;
+	if (++srv.last == NODES)
+		abort();
+	srv.modes[srv.last] = mode;
 	server_name(dir, name, srv.last);
 	return srv.last;
 }
@@ -302,15 +239,83 @@ static void server_link(const char *old, const char *new)
 	pthread_mutex_unlock(&srv.lock);
 }
 
-static void server_remove(const char *path)
+static bool server_remove(const char *path)
 {
 	const char *name;
 	fuse_ino_t dir;
+	struct name *n;
 
 	pthread_mutex_lock(&srv.lock);
 	dir = server_walk(path, &name);
-	server_find(dir, name, strlen(name))->ino = 0;
+	n = server_find(dir, name, strlen(name));
+	if (n)
+		n->ino = 0;
 	pthread_mutex_unlock(&srv.lock);
+	return n;
+}
+
+/* Where a request stops, and the handler notifies. */
+static void server_stop(const char *change)
+{
+	if (change && !server_remove(change))
+		server_add(change, S_IFREG);
+	if (srv.in_handler)
+		server_notify();
+	sem_post(&srv.stopped);
+	if (!srv.in_handler)
+		wait_for(&srv.go);
+}
+
+/* A request is here and has not been handled yet. */
+static void server_arrived(const struct fuse_in_header *in)
+{
+	bool stop;
+
+	/* Nobody waits for these, so they come when they like. */
+	if (in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET ||
+	    in->opcode == FUSE_RELEASE || in->opcode == FUSE_RELEASEDIR)
+		return;
+
+	pthread_mutex_lock(&srv.lock);
+	if (in->opcode < OPCODES)
+		srv.requests[in->opcode]++;
+	srv.note.asked += (pid_t)in->pid == srv.note.tid;
+	stop = srv.stop == in->opcode;
+	if (stop)
+		srv.stop = 0;
+	srv.late = stop && srv.change;
+	pthread_mutex_unlock(&srv.lock);
+	if (stop && !srv.change)
+		server_stop(NULL);
+}
+
+/* Unlock: it is clear what the answer will be, and it has not been sent yet. */
+static void server_answered(void)
+{
+	bool late = srv.late;
+
+	srv.late = false;
+	pthread_mutex_unlock(&srv.lock);
+	if (late)
+		server_stop(srv.change);
+}
+
+static void *server_loop(void *arg)
+{
+	struct fuse_buf buf = {};
+	int ret;
+
+	while (!fuse_session_exited(srv.se)) {
+		ret = fuse_session_receive_buf(srv.se, &buf);
+		if (ret == -EINTR)
+			continue;
+		if (ret <= 0)
+			break;
+		server_arrived(buf.mem);
+		fuse_session_process_buf(srv.se, &buf);
+	}
+	free(buf.mem);
+	return NULL;
 }
 
 static struct stat server_stat(fuse_ino_t ino)
@@ -348,7 +353,7 @@ static void fs_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
 	pthread_mutex_lock(&srv.lock);
 	n = server_find(dir, name, strlen(name));
 	entry = server_entry(n ? n->ino : 0);
-	pthread_mutex_unlock(&srv.lock);
+	server_answered();
 	fuse_reply_entry(req, &entry);
 }
 
@@ -358,28 +363,32 @@ static void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 
 	pthread_mutex_lock(&srv.lock);
 	st = server_stat(ino);
-	pthread_mutex_unlock(&srv.lock);
+	server_answered();
 	fuse_reply_attr(req, &st, srv.timeout);
 }
 
-static void fs_make(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode)
+static void fs_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode,
+		      struct fuse_file_info *fi)
 {
 	struct fuse_entry_param entry;
 
 	pthread_mutex_lock(&srv.lock);
 	entry = server_entry(server_make(dir, name, mode));
-	pthread_mutex_unlock(&srv.lock);
-	fuse_reply_entry(req, &entry);
+	server_answered();
+	if (fi)
+		fuse_reply_create(req, &entry, fi);
+	else
+		fuse_reply_entry(req, &entry);
 }
 
 static void fs_mknod(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, dev_t dev)
 {
-	fs_make(req, dir, name, mode);
+	fs_create(req, dir, name, mode, NULL);
 }
 
 static void fs_mkdir(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode)
 {
-	fs_make(req, dir, name, S_IFDIR | mode);
+	fs_create(req, dir, name, S_IFDIR | mode, NULL);
 }
 
 static void fs_remove(fuse_req_t req, fuse_ino_t dir, const char *name)
@@ -411,7 +420,7 @@ static void fs_rename(fuse_req_t req, fuse_ino_t dir, const char *name,
 		server_name(newdir, newname, old->ino);
 		old->ino = 0;
 	}
-	pthread_mutex_unlock(&srv.lock);
+	server_answered();
 	fuse_reply_err(req, old ? 0 : ENOENT);
 }
 
@@ -427,34 +436,49 @@ static void fs_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 	fuse_reply_err(req, ENODATA);
 }
 
-static void fs_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-		       struct fuse_file_info *fi)
+static void list(fuse_req_t req, fuse_ino_t dir, size_t size, off_t offset, bool plus)
 {
+	struct fuse_entry_param entry;
 	size_t used = 0, len;
 	char buf[8192];
-	struct stat st;
-	off_t i;
+	struct name *n;
 
 	if (size > sizeof(buf))
 		size = sizeof(buf);
 	pthread_mutex_lock(&srv.lock);
-	for (i = offset; i < NODES; i++) {
-		if (!srv.names[i].ino || srv.names[i].dir != ino)
+	for (; offset < NODES; offset++) {
+		n = &srv.names[offset];
+		if (!n->ino || n->dir != dir)
 			continue;
-		st = server_stat(srv.names[i].ino);
-		len = fuse_add_direntry(req, buf + used, size - used, srv.names[i].name,
-					&st, i + 1);
+		entry = server_entry(n->ino);
+		len = plus ? fuse_add_direntry_plus(req, buf + used, size - used, n->name,
+						    &entry, offset + 1) :
+			     fuse_add_direntry(req, buf + used, size - used, n->name,
+					       &entry.attr, offset + 1);
 		if (used + len > size)
 			break;
 		used += len;
 	}
-	pthread_mutex_unlock(&srv.lock);
+	server_answered();
 	fuse_reply_buf(req, buf, used);
+}
+
+static void fs_readdir(fuse_req_t req, fuse_ino_t dir, size_t size, off_t offset,
+		       struct fuse_file_info *fi)
+{
+	list(req, dir, size, offset, false);
+}
+
+static void fs_readdirplus(fuse_req_t req, fuse_ino_t dir, size_t size, off_t offset,
+			   struct fuse_file_info *fi)
+{
+	list(req, dir, size, offset, true);
 }
 
 static const struct fuse_lowlevel_ops fs_ops = {
 	.lookup		= fs_lookup,
 	.getattr	= fs_getattr,
+	.create		= fs_create,
 	.mknod		= fs_mknod,
 	.mkdir		= fs_mkdir,
 	.unlink		= fs_remove,
@@ -462,6 +486,7 @@ static const struct fuse_lowlevel_ops fs_ops = {
 	.rename		= fs_rename,
 	.read		= fs_read,
 	.readdir	= fs_readdir,
+	.readdirplus	= fs_readdirplus,
 	.getxattr	= fs_getxattr,
 };
 
@@ -477,17 +502,9 @@ static void *watchdog(void *arg)
 	sigemptyset(&alarms);
 	sigaddset(&alarms, SIGALRM);
 	sigwait(&alarms, &sig);
-	sem_post(&fx.hung);
+	fx.hung = true;
 	umount2(MNT, MNT_FORCE | MNT_DETACH);
 	return NULL;
-}
-
-static bool hung(void)
-{
-	int value;
-
-	sem_getvalue(&fx.hung, &value);
-	return value;
 }
 
 static bool write_file(const char *path, const char *fmt, unsigned int id)
@@ -523,19 +540,12 @@ static const char *new_namespaces(void)
 	return NULL;
 }
 
-/* The path of something in the file system. */
-static const char *path_of(const char *name)
-{
-	snprintf(fx.buf, sizeof(fx.buf), MNT "/%s", name);
-	return fx.buf;
-}
-
 /* stat(), 0 or a negative error. */
 static int look(const char *path)
 {
 	struct stat st;
 
-	return fstatat(fx.root, path, &st, 0) ? -errno : 0;
+	return stat(path, &st) ? -errno : 0;
 }
 
 /* How many names the server has to look up for a stat(). */
@@ -569,7 +579,7 @@ static int keep(int fd)
 /* Use a name until the test ends. */
 static int hold(const char *path)
 {
-	return keep(openat(fx.root, path, O_PATH | O_CLOEXEC));
+	return keep(open(path, O_PATH | O_CLOEXEC));
 }
 
 static void let_go(void)
@@ -611,9 +621,10 @@ static bool alive(int fd)
 	return server_requests(FUSE_LOOKUP) - before;
 }
 
-static bool listed(const char *name)
+static bool listed(const char *path, const char *name)
 {
-	DIR *dir = opendir(MNT);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fdopendir(fd);
 	struct dirent *d;
 
 	if (!dir)
@@ -641,67 +652,66 @@ static bool mounted(const char *name)
 
 static int do_rename(const char *old, const char *new, unsigned int flags)
 {
-	return renameat2(fx.root, old, fx.root, new, flags) ? -errno : 0;
+	return renameat2(AT_FDCWD, old, AT_FDCWD, new, flags) ? -errno : 0;
 }
 
 /* A system call for a thread to make. */
 struct call {
-	unsigned int opcode;
+	unsigned int opcode;	/* of the request that matters */
 	const char *path, *new;
 	unsigned int flags;
-	pthread_t thread;
+	const char *change;	/* what the server changes when it has answered */
 	int err;
 };
 
 static void *call_run(void *arg)
 {
 	struct call *call = arg;
+	struct statx stx;
 	int err = -1;
 
 	switch (call->opcode) {
+	case FUSE_LOOKUP:
+		err = statx(AT_FDCWD, call->path, 0, STATX_TYPE, &stx);
+		break;
+	case FUSE_GETATTR:
+		err = statx(AT_FDCWD, call->path, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &stx);
+		break;
+	case FUSE_GETXATTR:
+		err = getxattr(".", "user.inval_entry", NULL, 0);
+		break;
+	case FUSE_READDIRPLUS:
+		errno = ENOENT;
+		err = listed(call->path, "config") ? 0 : -1;
+		break;
+	case FUSE_CREATE:
+		err = open(call->path, O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+		if (err >= 0)
+			err = close(err);
+		break;
+	case FUSE_MKNOD:
+		err = mknod(call->path, S_IFREG | 0644, 0);
+		break;
 	case FUSE_MKDIR:
-		err = mkdirat(fx.root, call->path, 0755);
-		break;
-	case FUSE_UNLINK:
-		err = unlinkat(fx.root, call->path, 0);
-		break;
-	case FUSE_RMDIR:
-		err = unlinkat(fx.root, call->path, AT_REMOVEDIR);
+		err = mkdir(call->path, 0755);
 		break;
 	case FUSE_RENAME:
 	case FUSE_RENAME2:
-		err = renameat2(fx.root, call->path, fx.root, call->new, call->flags);
+		err = renameat2(AT_FDCWD, call->path, AT_FDCWD, call->new, call->flags);
 		break;
 	}
 	call->err = err ? -errno : 0;
 	return NULL;
 }
 
-/* Let a thread make a system call, up to the point where the server has its request. */
-static void call_begin(struct call *call)
-{
-	struct __test_metadata *_metadata = fx.metadata;
-
-	alarm(NOTIFY_LIMIT);
-	server_stop_at(call->opcode);
-	ASSERT_EQ(0, pthread_create(&call->thread, NULL, call_run, call));
-	EXPECT_TRUE(wait_for(&srv.stopped));
-}
-
-static int call_end(struct call *call)
-{
-	sem_post(&srv.go);
-	pthread_join(call->thread, NULL);
-	return call->err;
-}
-
 /* The notification must have returned by itself, and have sent no request. */
-static int judge(const struct notification *n)
+static int judge(void)
 {
 	struct __test_metadata *_metadata = fx.metadata;
+	const struct notification *n = &srv.note;
 
 	alarm(TEST_LIMIT);
-	ASSERT_FALSE(hung())
+	ASSERT_FALSE(fx.hung)
 		TH_LOG("%s of \"%s\" did not return within %d s", whats[n->what], n->name,
 		       NOTIFY_LIMIT);
 	EXPECT_EQ(0, n->asked)
@@ -709,21 +719,73 @@ static int judge(const struct notification *n)
 	return n->answer;
 }
 
+/* Does a thread wait for something that no signal ends, as a lock of the kernel? */
+static bool sleeps(pid_t tid)
+{
+	char path[48], stat[128] = "";
+	const char *state;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	state = fgets(stat, sizeof(stat), file) ? strrchr(stat, ')') : NULL;
+	fclose(file);
+	return state && state[2] == 'D';
+}
+
+static void *notifier_run(void *done)
+{
+	server_notify();
+	sem_post(done);
+	return NULL;
+}
+
+/*
+ * Let a thread make a system call, and notify when the server has its request, as the
+ * variant says. A notification that may wait for the system call is made by a thread
+ * in any case, for the handler would wait for itself.
+ */
+static int notify_during(struct call *call, bool may_wait, enum what what, fuse_ino_t dir,
+			 fuse_ino_t child, const char *name)
+{
+	struct __test_metadata *_metadata = fx.metadata;
+	pthread_t caller, notifier;
+	sem_t done;
+
+	sem_init(&done, 0, 0);
+	alarm(NOTIFY_LIMIT);
+	pthread_mutex_lock(&srv.lock);
+	srv.note = (struct notification) { what, dir, child, name, -EINPROGRESS };
+	srv.stop = call->opcode;
+	srv.change = call->change;
+	srv.in_handler = srv.by_handler && !may_wait;
+	pthread_mutex_unlock(&srv.lock);
+	ASSERT_EQ(0, pthread_create(&caller, NULL, call_run, call));
+	EXPECT_TRUE(wait_for(&srv.stopped));
+	if (!srv.in_handler) {
+		ASSERT_EQ(0, pthread_create(&notifier, NULL, notifier_run, &done));
+		while (sem_trywait(&done) && !fx.hung && !(may_wait && sleeps(srv.note.tid)))
+			usleep(100);
+		sem_post(&srv.go);
+		pthread_join(notifier, NULL);
+	}
+	pthread_join(caller, NULL);
+	return judge();
+}
+
 /* Notify as the variant says: from here, or in the handler of a getxattr(). */
 static int notify(enum what what, fuse_ino_t dir, fuse_ino_t child, const char *name)
 {
-	struct notification *n = &srv.note;
+	struct call getxattr = { FUSE_GETXATTR };
 
-	*n = (struct notification) { what, dir, child, name, -EINPROGRESS, 0 };
+	if (srv.by_handler)
+		return notify_during(&getxattr, false, what, dir, child, name);
+	srv.note = (struct notification) { what, dir, child, name, -EINPROGRESS };
 	alarm(NOTIFY_LIMIT);
-	if (srv.by_handler) {
-		server_stop_at(FUSE_GETXATTR);
-		getxattr(MNT, "user.inval_entry", NULL, 0);
-		wait_for(&srv.stopped);
-	} else {
-		server_notify(n);
-	}
-	return judge(n);
+	server_notify();
+	return judge();
 }
 
 static int inval(fuse_ino_t dir, const char *name)
@@ -741,7 +803,17 @@ static int delete(fuse_ino_t dir, fuse_ino_t child, const char *name)
 	return notify(DELETE, dir, child, name);
 }
 
-static void setup(struct __test_metadata *_metadata, bool by_handler)
+FIXTURE(inval_entry) {};
+
+FIXTURE_VARIANT(inval_entry)
+{
+	bool by_handler;
+};
+
+FIXTURE_VARIANT_ADD(inval_entry, thread) { .by_handler = false };
+FIXTURE_VARIANT_ADD(inval_entry, handler) { .by_handler = true };
+
+FIXTURE_SETUP(inval_entry)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	char options[64], dev[32];
@@ -761,10 +833,9 @@ static void setup(struct __test_metadata *_metadata, bool by_handler)
 		SKIP(return, "mount of fuse: %s", strerror(errno));
 
 	fx.metadata = _metadata;
-	srv.by_handler = by_handler;
+	srv.by_handler = variant->by_handler;
 	sem_init(&srv.stopped, 0, 0);
 	sem_init(&srv.go, 0, 0);
-	sem_init(&fx.hung, 0, 0);
 	server_add("~file", S_IFREG);
 	server_add("~dir", S_IFDIR);
 	server_add("~dir/file", S_IFREG);
@@ -783,24 +854,23 @@ static void setup(struct __test_metadata *_metadata, bool by_handler)
 	ASSERT_EQ(0, fuse_session_mount(srv.se, dev));
 	ASSERT_EQ(0, pthread_create(&srv.thread, NULL, server_loop, NULL));
 
-	fx.root = open(MNT, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	ASSERT_LE(0, fx.root);
+	ASSERT_EQ(0, chdir(MNT));
 	EXPECT_EQ(0, look("~file"));
 	EXPECT_EQ(0, look("~dir/file"));
 	EXPECT_EQ(-ENOENT, look("~none"));
 }
 
-static void teardown(struct __test_metadata *_metadata)
+FIXTURE_TEARDOWN(inval_entry)
 {
-	EXPECT_FALSE(hung());
-	if (!hung()) {
+	EXPECT_FALSE(fx.hung);
+	if (!fx.hung) {
 		EXPECT_EQ(0, asks("~file"));
 		EXPECT_EQ(0, asks("~dir/file"));
 		EXPECT_EQ(0, asks("~none"));
 	}
 	let_go();
-	close(fx.root);
-	if (!hung())
+	EXPECT_EQ(0, chdir("/"));
+	if (!fx.hung)
 		EXPECT_EQ(0, umount2(MNT, 0));
 	umount2(MNT, MNT_FORCE | MNT_DETACH);
 	pthread_join(srv.thread, NULL);
@@ -808,35 +878,6 @@ static void teardown(struct __test_metadata *_metadata)
 	alarm(0);
 	pthread_cancel(fx.watchdog);
 	pthread_join(fx.watchdog, NULL);
-}
-
-FIXTURE(inval_entry)
-{
-};
-
-FIXTURE_VARIANT(inval_entry)
-{
-	bool by_handler;
-};
-
-FIXTURE_VARIANT_ADD(inval_entry, thread)
-{
-	.by_handler = false,
-};
-
-FIXTURE_VARIANT_ADD(inval_entry, handler)
-{
-	.by_handler = true,
-};
-
-FIXTURE_SETUP(inval_entry)
-{
-	setup(_metadata, variant->by_handler);
-}
-
-FIXTURE_TEARDOWN(inval_entry)
-{
-	teardown(_metadata);
 }
 
 /*
@@ -852,8 +893,8 @@ TEST_F(inval_entry, negative)
 
 	EXPECT_EQ(0, inval(ROOT, "config"));
 	EXPECT_EQ(0, look("config"));
-	EXPECT_TRUE(listed("config"));
-	keep(openat(fx.root, "config", O_RDONLY | O_CLOEXEC));
+	EXPECT_TRUE(listed(".", "config"));
+	keep(open("config", O_RDONLY | O_CLOEXEC));
 }
 
 /* A delete of a name that is cached as absent is no more than an inval. */
@@ -955,7 +996,7 @@ TEST_F(inval_entry, file_open)
 	struct statx stx;
 	int fd;
 
-	fd = keep(openat(fx.root, "file", O_RDONLY | O_CLOEXEC));
+	fd = keep(open("file", O_RDONLY | O_CLOEXEC));
 	EXPECT_EQ(0, inval(ROOT, "file"));
 	EXPECT_TRUE(gone(fd));
 	EXPECT_EQ(0, look("file"));
@@ -1027,7 +1068,7 @@ TEST_F(inval_entry, directory_delete_busy)
 	EXPECT_TRUE(alive(fd));
 }
 
-/* What each notification does to something that is mounted. */
+/* What each notification does to a directory. */
 static const struct row {
 	const char *name;
 	enum what what;
@@ -1041,43 +1082,36 @@ static const struct row {
 	{ "delete_other",	DELETE,	true,	-ENOENT,	false },
 };
 
-/* What is mounted on a name goes with it, but to expire it changes no mount. */
-TEST_F(inval_entry, mount_point)
+/* What is mounted on a name, or below, goes with it, but to expire it changes no mount. */
+static void mount_there(struct __test_metadata *_metadata, const char *below)
 {
 	const struct row *r;
 	fuse_ino_t dir;
+	char path[32];
 
 	for (r = rows; r < rows + ARRAY_SIZE(rows); r++) {
 		dir = server_add(r->name, S_IFDIR);
-		ASSERT_EQ(0, mount("none", path_of(r->name), "tmpfs", 0, NULL));
-		EXPECT_TRUE(mounted(r->name));
+		snprintf(path, sizeof(path), "%s%s", r->name, below);
+		if (*below)
+			server_add(path, S_IFDIR);
+		ASSERT_EQ(0, mount("none", path, "tmpfs", 0, NULL));
+		EXPECT_TRUE(mounted(path));
 
 		EXPECT_EQ(r->answer, notify(r->what, ROOT, dir + r->other, r->name));
-		EXPECT_EQ(r->stays, mounted(r->name))
+		EXPECT_EQ(r->stays, mounted(path))
 			TH_LOG("after %s", r->name);
-		EXPECT_EQ(r->stays ? 0 : -1, umount2(path_of(r->name), 0));
+		EXPECT_EQ(r->stays ? 0 : -1, umount2(path, 0));
 	}
 }
 
-/* So does what is mounted below. */
+TEST_F(inval_entry, mount_point)
+{
+	mount_there(_metadata, "");
+}
+
 TEST_F(inval_entry, mount_below)
 {
-	const struct row *r;
-	fuse_ino_t dir;
-	char sub[32];
-
-	for (r = rows; r < rows + ARRAY_SIZE(rows); r++) {
-		dir = server_add(r->name, S_IFDIR);
-		snprintf(sub, sizeof(sub), "%s/sub", r->name);
-		server_add(sub, S_IFDIR);
-		ASSERT_EQ(0, mount("none", path_of(sub), "tmpfs", 0, NULL));
-		EXPECT_TRUE(mounted(sub));
-
-		EXPECT_EQ(r->answer, notify(r->what, ROOT, dir + r->other, r->name));
-		EXPECT_EQ(r->stays, mounted(sub))
-			TH_LOG("after %s", r->name);
-		EXPECT_EQ(r->stays ? 0 : -1, umount2(path_of(sub), 0));
-	}
+	mount_there(_metadata, "/sub");
 }
 
 /* A rename that the kernel made: the entry is known by its new name only. */
@@ -1184,9 +1218,9 @@ TEST_F(inval_entry, parent_attributes)
 	EXPECT_EQ(0, delete(dir, other, "none"));
 	EXPECT_EQ(1, asks_attributes("dir"));
 
-	/* Nothing was known of this one, so nothing has changed. */
+	/* The kernel has never heard of this one, but of its directory. */
 	EXPECT_EQ(-ENOENT, inval(dir, "never"));
-	EXPECT_EQ(0, asks_attributes("dir"));
+	EXPECT_EQ(1, asks_attributes("dir"));
 	EXPECT_EQ(0, asks_attributes("dir/sibling"));
 }
 
@@ -1206,29 +1240,33 @@ TEST_F(inval_entry, parent_renamed)
 
 /*
  * The directory was removed but is still in use, and so is something in it of which
- * only the server knew that it is gone. There are no entries in such a directory
- * any more to notify about, and what is left in the cache stays.
+ * only the server knew that it is gone. Notifications do what they do anywhere else.
  */
 static void parent_removed(struct __test_metadata *_metadata, mode_t type)
 {
-	fuse_ino_t dir = server_add("dir", S_IFDIR);
-	fuse_ino_t entry = server_add("dir/entry", type);
-	int fd = hold("dir/entry");
-	int parent = hold("dir");
-	int linked = links(fd);
+	int fd, parent, linked;
 	const struct row *r;
-
-	server_remove("dir/entry");
-	EXPECT_EQ(0, unlinkat(fx.root, "dir", AT_REMOVEDIR));
-	EXPECT_FALSE(alive(parent));
+	fuse_ino_t dir, entry;
+	char path[32];
 
 	for (r = rows; r < rows + ARRAY_SIZE(rows); r++) {
-		EXPECT_EQ(-ENOENT, notify(r->what, dir, entry + r->other, "entry"))
+		dir = server_add(r->name, S_IFDIR);
+		snprintf(path, sizeof(path), "%s/entry", r->name);
+		entry = server_add(path, type);
+		fd = hold(path);
+		parent = hold(r->name);
+		linked = links(fd);
+		server_remove(path);
+		EXPECT_EQ(0, rmdir(r->name));
+		EXPECT_FALSE(alive(parent));
+
+		EXPECT_EQ(r->answer, notify(r->what, dir, entry + r->other, "entry"))
 			TH_LOG("%s", r->name);
-		EXPECT_FALSE(gone(fd));
-		EXPECT_EQ(linked, links(fd));
+		EXPECT_EQ(r->stays, !gone(fd))
+			TH_LOG("after %s", r->name);
+		EXPECT_EQ(r->what == DELETE && !r->other ? 0 : linked, links(fd));
+		EXPECT_EQ(-ENOENT, inval(dir, "never"));
 	}
-	EXPECT_EQ(-ENOENT, inval(dir, "never"));
 }
 
 TEST_F(inval_entry, parent_removed_file)
@@ -1261,7 +1299,7 @@ TEST_F(inval_entry, parent_without_alias)
 	fuse_ino_t dir = server_add("dir", S_IFDIR);
 	int watch = keep(inotify_init1(IN_CLOEXEC));
 
-	ASSERT_LE(0, inotify_add_watch(watch, path_of("dir"), IN_CREATE));
+	ASSERT_LE(0, inotify_add_watch(watch, "dir", IN_CREATE));
 	EXPECT_EQ(0, inval(ROOT, "dir"));
 	EXPECT_EQ(0, fuse_lowlevel_notify_inval_inode(srv.se, dir, -1, 0));
 
@@ -1289,21 +1327,110 @@ TEST_F(inval_entry, not_cached)
 /*
  * A server that notifies from inside a request must not wait for the lock which the
  * request itself holds, see libfuse issue 341. Here the request is a mkdir() in the
- * same directory, and the name that is notified is not cached.
+ * same directory.
  */
-TEST_F(inval_entry, not_cached_parent_locked)
+static void parent_locked(struct __test_metadata *_metadata, enum what what,
+			  const char *name, int answer)
 {
 	fuse_ino_t dir = server_add("dir", S_IFDIR);
 	struct call mkdir = { FUSE_MKDIR, "dir/new" };
-	int err;
 
-	srv.note = (struct notification) { INVAL, dir, .name = "absent" };
-	call_begin(&mkdir);
-	if (!srv.by_handler)
-		server_notify(&srv.note);
-	err = call_end(&mkdir);
-	EXPECT_EQ(-ENOENT, judge(&srv.note));
-	EXPECT_EQ(0, err);
+	server_add("dir/file", S_IFREG);
+	EXPECT_EQ(0, look("dir/file"));
+	EXPECT_EQ(-ENOENT, look("dir/none"));
+
+	EXPECT_EQ(answer, notify_during(&mkdir, false, what, dir, 0, name));
+	EXPECT_EQ(0, mkdir.err);
+}
+
+TEST_F(inval_entry, not_cached_parent_locked)
+{
+	parent_locked(_metadata, INVAL, "absent", -ENOENT);
+}
+
+TEST_F(inval_entry, negative_parent_locked)
+{
+	parent_locked(_metadata, INVAL, "none", 0);
+}
+
+TEST_F(inval_entry, positive_parent_locked)
+{
+	parent_locked(_metadata, INVAL, "file", 0);
+}
+
+TEST_F(inval_entry, positive_parent_locked_expire)
+{
+	parent_locked(_metadata, EXPIRE, "file", 0);
+}
+
+/* Calls whose answers are on their way when the server notifies. */
+static const struct late {
+	struct call call;
+	bool there;	/* the server has "config", */
+	bool known;	/* and the kernel too, but that has expired */
+} lates[] = {
+	{ { FUSE_LOOKUP, "dir/config", .err = -ENOENT } },
+	{ { FUSE_LOOKUP, "dir/config" }, true },
+	{ { FUSE_LOOKUP, "dir/config" }, true, true },
+	{ { FUSE_READDIRPLUS, "dir" }, true },
+	{ { FUSE_CREATE, "dir/config" } },
+	{ { FUSE_MKNOD, "dir/config" } },
+	{ { FUSE_MKDIR, "dir/config" } },
+	{ { FUSE_RENAME, "dir/other", "dir/config" } },
+	{ { FUSE_RENAME2, "dir/other", "dir/config", RENAME_EXCHANGE }, true },
+};
+
+/*
+ * The server answers, and then the name appears or goes and is notified, before the
+ * answer is sent: it is what the caller gets, but the next one has to ask.
+ */
+static void late_answer(struct __test_metadata *_metadata, const struct late *late,
+			enum what what)
+{
+	fuse_ino_t dir = server_add("dir", S_IFDIR);
+	struct call call = late->call;
+	int answer;
+
+	server_add("dir/other", S_IFREG);
+	EXPECT_EQ(0, look("dir/other"));
+	if (late->there)
+		server_add("dir/config", S_IFREG);
+	if (late->known) {
+		EXPECT_EQ(0, look("dir/config"));
+		EXPECT_EQ(0, expire(dir, "config"));
+	}
+
+	call.change = "dir/config";
+	answer = notify_during(&call, true, what, dir, 0, "config");
+	EXPECT_TRUE(answer == 0 || answer == -ENOENT);
+	EXPECT_EQ(late->call.err, call.err);
+	EXPECT_EQ(call.err ? 0 : -ENOENT, look("dir/config"))
+		TH_LOG("%s, late answer to request %u", whats[what], call.opcode);
+	EXPECT_EQ(0, do_rename("dir", "was", 0));
+}
+
+TEST_F(inval_entry, late_answer)
+{
+	const struct late *late;
+
+	for (late = lates; late < lates + ARRAY_SIZE(lates); late++) {
+		late_answer(_metadata, late, INVAL);
+		late_answer(_metadata, late, EXPIRE);
+	}
+}
+
+/* The same with what is said of the directory itself. */
+TEST_F(inval_entry, late_attributes)
+{
+	struct call getattr = { FUSE_GETATTR, "dir", .change = "dir/file" };
+	fuse_ino_t dir = server_add("dir", S_IFDIR);
+
+	server_add("dir/file", S_IFREG);
+	EXPECT_EQ(0, look("dir/file"));
+
+	EXPECT_EQ(0, notify_during(&getattr, false, INVAL, dir, 0, "file"));
+	EXPECT_EQ(0, getattr.err);
+	EXPECT_EQ(1, asks_attributes("dir"));
 }
 
 /* Names of many lengths. */
@@ -1326,148 +1453,10 @@ TEST_F(inval_entry, name_length)
 }
 
 /*
- * A notification that loses a race: it has found its entry, but another task is in
- * the middle of a system call in the same directory and has that locked.
+ * A delete waits for the directory's lock, and in the meantime the name is another
+ * entry's. What has the name in the end is what dies.
  */
-FIXTURE(inval_entry_race)
-{
-};
-
-FIXTURE_SETUP(inval_entry_race)
-{
-	setup(_metadata, false);
-}
-
-FIXTURE_TEARDOWN(inval_entry_race)
-{
-	teardown(_metadata);
-}
-
-static struct {
-	int tid;
-	sem_t begun, done;
-} notifier;
-
-static void *notifier_run(void *arg)
-{
-	notifier.tid = gettid();
-	sem_post(&notifier.begun);
-	server_notify(&srv.note);
-	sem_post(&notifier.done);
-	return NULL;
-}
-
-/* Does a thread wait for something that no signal ends, as a lock of the kernel? */
-static bool sleeps(int tid)
-{
-	char path[48], stat[128] = "";
-	const char *state;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
-	file = fopen(path, "re");
-	if (!file)
-		return false;
-	state = fgets(stat, sizeof(stat), file) ? strrchr(stat, ')') : NULL;
-	fclose(file);
-	return state && state[2] == 'D';
-}
-
-/* Notify when @call has locked the directory, and let it complete when that waits. */
-static int lose_race(struct call *call, enum what what, fuse_ino_t dir, fuse_ino_t child,
-		     const char *name)
-{
-	struct __test_metadata *_metadata = fx.metadata;
-	pthread_t thread;
-	int err;
-
-	srv.note = (struct notification) { what, dir, child, name };
-	sem_init(&notifier.begun, 0, 0);
-	sem_init(&notifier.done, 0, 0);
-	call_begin(call);
-	ASSERT_EQ(0, pthread_create(&thread, NULL, notifier_run, NULL));
-	EXPECT_TRUE(wait_for(&notifier.begun));
-	/* If it ends without waiting, it has to be right as well. */
-	while (sem_trywait(&notifier.done) && !hung() && !sleeps(notifier.tid))
-		sched_yield();
-
-	err = call_end(call);
-	pthread_join(thread, NULL);
-	EXPECT_EQ(0, err);
-	return judge(&srv.note);
-}
-
-/* The entry gets another name in the window: that one is not what was meant. */
-TEST_F(inval_entry_race, race_rename)
-{
-	struct call rename = { FUSE_RENAME, "dir/old", "dir/new" };
-	fuse_ino_t dir = server_add("dir", S_IFDIR);
-
-	server_add("dir/old", S_IFREG);
-	EXPECT_EQ(0, look("dir/old"));
-
-	EXPECT_EQ(-ENOENT, lose_race(&rename, INVAL, dir, 0, "old"));
-	EXPECT_EQ(0, asks("dir/new"));
-}
-
-/* The entry moves out of the directory in the window. */
-TEST_F(inval_entry_race, race_move_out)
-{
-	struct call rename = { FUSE_RENAME, "dir/old", "new" };
-	fuse_ino_t dir = server_add("dir", S_IFDIR);
-
-	server_add("dir/old", S_IFREG);
-	EXPECT_EQ(0, look("dir/old"));
-
-	EXPECT_EQ(-ENOENT, lose_race(&rename, INVAL, dir, 0, "old"));
-	EXPECT_EQ(0, asks("new"));
-}
-
-/*
- * The entry is unlinked in the window. A notification before that answers 0, and one
- * after it either, if the name is cached as absent then.
- */
-TEST_F(inval_entry_race, race_unlink)
-{
-	struct call unlink = { FUSE_UNLINK, "dir/file" };
-	fuse_ino_t dir = server_add("dir", S_IFDIR);
-	int err;
-
-	server_add("dir/file", S_IFREG);
-	EXPECT_EQ(0, look("dir/file"));
-
-	err = lose_race(&unlink, INVAL, dir, 0, "file");
-	EXPECT_TRUE(err == 0 || err == -ENOENT);
-	EXPECT_EQ(-ENOENT, look("dir/file"));
-}
-
-/* The name comes into being in the window: it was negative and is not any more. */
-TEST_F(inval_entry_race, race_create)
-{
-	struct call mkdir = { FUSE_MKDIR, "dir/new" };
-	fuse_ino_t dir = server_add("dir", S_IFDIR);
-
-	EXPECT_EQ(-ENOENT, look("dir/new"));
-
-	EXPECT_EQ(0, lose_race(&mkdir, INVAL, dir, 0, "new"));
-	EXPECT_EQ(0, look("dir/new"));
-}
-
-/* The directory itself is removed in the window, so the call comes before that or too late. */
-TEST_F(inval_entry_race, race_rmdir)
-{
-	struct call rmdir = { FUSE_RMDIR, "dir" };
-	fuse_ino_t dir = server_add("dir", S_IFDIR);
-	int err;
-
-	EXPECT_EQ(-ENOENT, look("dir/none"));
-
-	err = lose_race(&rmdir, INVAL, dir, 0, "none");
-	EXPECT_TRUE(err == 0 || err == -ENOENT);
-}
-
-/* What has the name in the end is what a delete is about, and that dies altogether. */
-TEST_F(inval_entry_race, race_delete)
+TEST_F(inval_entry, race_delete)
 {
 	struct call exchange = { FUSE_RENAME2, "dir/old", "dir/new", RENAME_EXCHANGE };
 	fuse_ino_t dir = server_add("dir", S_IFDIR);
@@ -1479,7 +1468,8 @@ TEST_F(inval_entry_race, race_delete)
 	old = hold("dir/old");
 	new = hold("dir/new");
 
-	EXPECT_EQ(0, lose_race(&exchange, DELETE, dir, child, "old"));
+	EXPECT_EQ(0, notify_during(&exchange, true, DELETE, dir, child, "old"));
+	EXPECT_EQ(0, exchange.err);
 	EXPECT_TRUE(gone(new));
 	EXPECT_EQ(0, links(new));
 	EXPECT_FALSE(alive(new));
