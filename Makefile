@@ -25,13 +25,14 @@ help:
 	@echo
 	@echo 'Variables of make check, and of the others where that makes sense:'
 	@echo '  KDIR=DIR        your own kernel tree, 7.2 or later (default: from Debian)'
-	@echo '  FIX=FILE        a patch of fs/fuse/dir.c to judge in place of ours;'
+	@echo '  FIX=FILE        a patch of the tree to judge in place of ours;'
 	@echo '                  "none" judges the tree as it is;'
 	@echo '                  FIX=a.patch FIX+=b.patch adds several to the matrix'
 	@echo '  PROFILE=debug   with KASAN, lockdep and more; smp: on four processors;'
 	@echo '                  debug,smp: both (default: fast)'
 	@echo "  FILTER=GLOB     only these cases, e.g. 'fuse_inval_entry.race_*'"
-	@echo "  SCHEDULE=GLOB   only these schedules of fuse_inval_race, e.g. 'file.inval.*'"
+	@echo "  SCHEDULE=GLOB   only these schedules of fuse_inval_race, e.g. 'file.inval.unlink:*'"
+	@echo '  SLOW=1          every preemption point'
 	@echo '  MESSAGES, N, MINUTES of selftest, repeat and soak: how many, how long'
 	@echo '  V=2             of series: version 2'
 	@echo 'More, such as JSON and JUnit results or other architectures: tools/judge --help'
@@ -39,7 +40,7 @@ help:
 check:
 	@tools/deps
 	@tools/judge $(tree) $(fix) $(profile) $(if $(FILTER),--filter '$(FILTER)') \
-	  $(if $(SCHEDULE),--schedule '$(SCHEDULE)')
+	  $(if $(SCHEDULE),--schedule '$(SCHEDULE)') $(if $(SLOW),--slow)
 
 selftest:
 	@tools/deps selftest

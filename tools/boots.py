@@ -31,7 +31,7 @@ class Boot:
         self.names: dict[int, str] = {}  # of the tests around a line, by their indentation
         options = [option.split("=", 1)[1] for option in kernel.boot_options]
         self.child = subprocess.Popen(
-            [kernel.linux, "kunit.enable=1", "mem=1G", "console=tty", "kunit_shutdown=halt",
+            [kernel.linux, "kunit.enable=1", "kunit.filter=speed>very_slow", "mem=1G", "console=tty", "kunit_shutdown=halt",
              f"uml_dir={uml_dir}", *arguments, *options],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
         assert self.child.stdout

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import fnmatch
 import hashlib
 import json
 import os
@@ -14,13 +13,11 @@ import re
 import time
 
 from guest import Outcome, boot, build_selftests
-from kernel import BUILD, OUR_FIX, OVERLAY, ROOT, Kernel, Result, Stop, failures, files_below, progress, read, signals
+from kernel import BUILD, OUR_FIX, OVERLAY, ROOT, Kernel, Result, Schedules, Stop, failures, files_below, progress, read, signals
 
 LOG = "kernel_log.outside_of_cases"
 LIBFUSE = "inval_entry_test"  # tells stories of these suites, by the same names:
 STORIES = ("fuse_inval_entry", "fuse_inval_table")
-WINDOWS = {"~": "an answer on its way", "/": "one in the window of the second try", "+": "two in the first window",
-           "": "at most one in the first window"}
 
 
 @dataclasses.dataclass
@@ -29,7 +26,6 @@ class Cell:
     verdict: str
     failed: int = 0
     total: int = 1
-    windows: dict[str, list[int]] = dataclasses.field(default_factory=dict)  # failed and total, of schedules
     messages: list[list[str]] = dataclasses.field(default_factory=list)  # parameter and text, of the first ones
 
     def __str__(self) -> str:
@@ -41,12 +37,13 @@ class Column:
 
     def __init__(self, fix: str, args: argparse.Namespace) -> None:
         self.kernel = Kernel(argparse.Namespace(**{**vars(args), "fix": fix}))
-        self.name = {"ours": "retry (ours)", "none": "none"}.get(fix, re.sub(r"\.\w+$", "", os.path.basename(fix)))
+        self.name = {"ours": "ours", "none": "none"}.get(fix, re.sub(r"\.\w+$", "", os.path.basename(fix)))
         text = read(self.kernel.fix) if self.kernel.fix else "The tree as it is."
         head = re.split(r"(?m)^(?:---|diff |Index: )", text)[0]
         self.about = re.sub(r"SPDX-.*\n", "", head).strip() or f"{self.name}: a patch whose header says nothing"
-        self.varies = re.findall(r"(?m)^Varies: (\S+)", head)
         self.cells: dict[str, Cell] = {}
+        self.broken: dict[str, int] = {}  # in how many schedules a property did not hold
+        self.schedules = 0
         self.judged, self.why = "", ""
 
     def twins(self, case: str) -> list[str]:
@@ -63,13 +60,19 @@ class Column:
         cell = self.cells.get(case)
         if cell and case.split(".")[0] == LIBFUSE and not exact:
             return " / ".join(self.twins(case))
-        varies = any(fnmatch.fnmatch(case, pattern) for pattern in self.varies)
-        if cell and varies and not exact and 0 < cell.failed < cell.total:
+        # How many points there are depends on the length of hash chains.
+        if cell and case.startswith("fuse_inval_race.") and not exact and cell.failed:
             return f"fails ?/{cell.total}"
         return str(cell or "not judged")
 
     def passes(self, case: str) -> bool:
         return case in self.cells and self.cells[case].verdict == "pass" and case not in self.disagreements()
+
+    def property(self, name: str) -> str:
+        """In how many schedules a property does not hold."""
+        if not self.cells:
+            return "not judged"
+        return f"BROKEN in {self.broken[name]}" if self.broken.get(name) else "holds"
 
     def sum(self, cases: list[str]) -> str:
         passed = sum(case in self.cells and self.cells[case].verdict in ("pass", "skipped") for case in cases)
@@ -77,7 +80,7 @@ class Column:
 
     def file(self, tree: str) -> str:
         """Where the result is kept: named after all that decides it."""
-        files = [file for top in OVERLAY for file in files_below(os.path.join(ROOT, top)) if file != OUR_FIX]
+        files = [file for top in OVERLAY for file in files_below(os.path.join(ROOT, top)) if file not in OUR_FIX]
         files += [*self.kernel.configs, *(os.path.join(ROOT, "tools", name) for name in (
             "kernel.py", "guest.py", "guest/init", "column.py"))]
         parts = [tree, *(part for file in files for part in (file, read(file)))]
@@ -91,11 +94,13 @@ class Column:
         # A kernel with more time may not hang.
         if kept and (kept["timeout"] == self.kernel.args.timeout or "hangs" not in read(file)):
             self.judged, self.cells = kept["judged"], {case: Cell(**cell) for case, cell in kept["cells"].items()}
+            self.broken, self.schedules = kept["broken"], kept["schedules"]
             progress.enter("matrix", f"{self.name}: judged {self.judged}")
             return
         progress.enter("matrix", f"{self.name}: to be judged")
         try:
-            self.cells = boot_all(self.kernel)
+            self.cells, schedules = boot_all(self.kernel)
+            self.broken, self.schedules = schedules.broken, schedules.total
         except Stop as why:
             if signals:
                 raise
@@ -104,6 +109,7 @@ class Column:
             return
         self.judged = time.strftime("%Y-%m-%d %H:%M")
         write(file, json.dumps({"judged": self.judged, "timeout": self.kernel.args.timeout,
+                                "broken": self.broken, "schedules": self.schedules,
                                 "cells": {case: dataclasses.asdict(cell) for case, cell in self.cells.items()}}))
 
 
@@ -114,17 +120,18 @@ def write(path: str, text: str) -> None:
     os.replace(path + ".new", path)
 
 
-def boot_all(kernel: Kernel) -> dict[str, Cell]:
+def boot_all(kernel: Kernel) -> tuple[dict[str, Cell], Schedules]:
     """Every case gets a verdict: those after one that ends the kernel run in boots of their own."""
     kernel.build()
-    cells = {LOG: Cell("pass")}
+    cells, schedules = {LOG: Cell("pass")}, Schedules()
     todo = [""]  # what kunit.py is to choose; grows
     for chosen in todo:
-        options = [chosen] if chosen else []
+        options = [chosen] if chosen else ["--filter=speed>very_slow"]
         result = kernel.boot(*options)
         if not result.booted:
             raise Stop(f"the kernel {'hangs' if result.hung else 'crashes'} at boot\nlog: {kernel.test_log}")
         take(result, cells)
+        schedules.add(result.tests)
         if result.died_in and "." not in chosen:
             suite = result.died_in.split(".")[0]
             left = [case for case in kernel.list_cases(options) if case not in cells]
@@ -132,7 +139,7 @@ def boot_all(kernel: Kernel) -> dict[str, Cell]:
     for program in build_selftests(kernel):
         if os.path.basename(program) == LIBFUSE:
             take_stories(boot(kernel, [program], [LIBFUSE], kernel.args.timeout), cells)
-    return cells
+    return cells, schedules
 
 
 def take_stories(outcome: Outcome, cells: dict[str, Cell]) -> None:
@@ -171,11 +178,6 @@ def take(result: Result, cells: dict[str, Cell]) -> None:
             # kunit.py may lose the message of a first parameter
             said = sorted(messages.get(name, []), key=lambda message: not message[1])
             cells[name] = Cell(verdict, failed, len(states), messages=said[:3])
-            for parameter in parameters if suite.name == "fuse_inval_race" and len(states) > 1 else []:
-                window = next(window for mark, window in WINDOWS.items() if mark in parameter.name)
-                count = cells[name].windows.setdefault(window, [0, 0])
-                count[0] += parameter.status.name not in ("SUCCESS", "SKIPPED")
-                count[1] += 1
     if result.died:
         name = result.died_in or LOG
         cells[name] = Cell("hangs" if result.hung else "crashes", 1, 1, {}, [["", f"the kernel, {result.died}"]])

@@ -28,13 +28,10 @@ from typing import Any, Callable, Iterable, Mapping
 
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 BUILD = os.environ.get("FUSE_KUNIT_BUILD") or os.path.join(ROOT, "build")  # tools/test runs some at the same time
-OVERLAY = ("arch", "fs", "include", "lib", "tools/testing")  # these mirror the kernel tree
+OVERLAY = ("arch", "fs", "include", "lib", "scripts", "tools/testing")  # these mirror the kernel tree
 PROFILES = os.path.join(ROOT, "tools/profiles")
-OUR_FIX = os.path.join(ROOT, "fs/fuse/dir.c.patch")
+OUR_FIX = sorted(glob.glob(os.path.join(ROOT, "fs/fuse/*.[ch].patch")))
 DIR_C = "fs/fuse/dir.c"
-# For trees from v6.19 to v7.1-rc7, and what makes that form of the function of today's.
-OLD_FIX = os.path.join(ROOT, "fs/fuse/dir.c.v6.19.patch")
-OLD_FORM = os.path.join(ROOT, "tools/variants/lookup-once.patch")
 KUNIT = "tools/testing/kunit/kunit.py"
 TIME_IS_UP = "# judge: time is up"
 # Where distributions have ccache under the names of compilers, and where it keeps what they have made.
@@ -168,21 +165,29 @@ def read(*path: str) -> str:
 
 def check_tree(kdir: str) -> str:
     """The tree's version, if it is one that can be judged."""
-    for path in ("Makefile", "Kconfig", "fs/fuse/dir.c", "include/linux/namei.h"):
+    for path in ("Makefile", "Kconfig", "fs/fuse/dir.c"):
         if not os.path.isfile(os.path.join(kdir, path)):
             raise Stop(f"{kdir} is not a kernel source tree: it has no {path}")
     numbers = re.findall(r"^(?:VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION) *= *(\S*)", read(kdir, "Makefile"), re.M)
     version = ".".join(numbers[:3]) + "".join(numbers[3:])
-    for path, name, why in (
-            ("include/linux/namei.h", "start_removing_dentry", "the fix needs it; Linux 6.19 and later have it"),
-            ("fs/fuse/dev.h", "fuse_chan_new", "the suite's fake server needs it; Linux 7.2 and later have it")):
-        if not os.path.isfile(os.path.join(kdir, path)) or name + "(" not in read(kdir, path):
-            raise Stop(f"{kdir} is Linux {version} and lacks {name}() in {path}:\n{why}")
+    path, name = "fs/fuse/dev.h", "fuse_chan_new"
+    if not os.path.isfile(os.path.join(kdir, path)) or name + "(" not in read(kdir, path):
+        raise Stop(f"{kdir} is Linux {version} and lacks {name}() in {path}:\n"
+                   "the fake server of the suites needs it; Linux 7.2 and later have it")
     for path in (".config", "include/config", "arch/*/include/generated"):
         if glob.glob(os.path.join(glob.escape(kdir), path)):
             raise Stop(f"{kdir} is configured in place ({path} exists), so kbuild builds nowhere else: save its\n"
                        ".config and run `make mrproper` there, or give a clean checkout (`git worktree add`)")
     return version
+
+
+def our_fix() -> str:
+    """The patches of all files that our fix changes, as one."""
+    path = os.path.join(BUILD, "ours.patch")
+    with open(path + ".new", "w") as file:
+        file.write("ours\n---\n" + "".join(map(read, OUR_FIX)))
+    os.replace(path + ".new", path)
+    return path
 
 
 def scan(kdir: str) -> dict[str, str]:
@@ -276,7 +281,7 @@ def stage(kdir: str, version: str, fix: str | None, home: str) -> None:
     os.makedirs(src, exist_ok=True)
     stamps = scan(kdir)
     ours = [file for top in OVERLAY for file in files_below(os.path.join(ROOT, top))]
-    patches = ([fix] if fix else []) + [file for file in ours if file.endswith(".patch") and file not in (OUR_FIX, OLD_FIX)]
+    patches = ([fix] if fix else []) + [file for file in ours if file.endswith(".patch") and file not in OUR_FIX]
     with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
         for patch in patches:
             for path in apply_patch(patch, kdir, version, scratch):
@@ -313,7 +318,7 @@ class Kernel:
     def __init__(self, args: argparse.Namespace) -> None:
         """Takes what add_arguments() asks for, and stops before anything that takes long if it makes no sense."""
         self.args = args
-        self.fix = {"ours": OUR_FIX, "none": None}.get(args.fix, os.path.abspath(os.path.expanduser(args.fix)))
+        self.fix = {"ours": our_fix(), "none": None}.get(args.fix, os.path.abspath(os.path.expanduser(args.fix)))
         if self.fix and not os.path.isfile(self.fix):
             raise Stop(f"--fix: there is no patch {self.fix}")
         um = args.arch == "um"
@@ -356,7 +361,7 @@ class Kernel:
                 for words in re.findall(f"^# {what}: (.*)", read(config), re.M) for word in shlex.split(words)]
 
     def __str__(self) -> str:
-        fix = {"ours": "ours (fs/fuse/dir.c.patch)", "none": "none (the tree as it is)"}.get(self.args.fix, self.args.fix)
+        fix = {"ours": "ours (fs/fuse/*.patch)", "none": "none (the tree as it is)"}.get(self.args.fix, self.args.fix)
         arch = f", {self.args.arch}" if self.args.arch != "um" else ""
         return f"Linux {self.version} ({self.name}), fix: {fix}, profile {self.args.profile}{arch}"
 
@@ -427,6 +432,20 @@ class Kernel:
         if result.unfinished and result.booted:
             result.find_where(self.list_cases(options))
         return result
+
+    def name_addresses(self, text: str) -> str:
+        """Text of the kernel's, with function, file and line in place of addresses as the race suite prints them."""
+        def name(match: re.Match[str]) -> str:
+            # What a call returns to is behind it. Of functions that are inlined, the last one is not.
+            done = subprocess.run(["addr2line", "-i", "-f", "-e", self.linux, hex(int(match[1], 16) - 1)],
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            function, place = done.stdout.split("\n")[-3:-1] or ("??", "")
+            place = re.sub(r"^.*/\.\./| \(discriminator.*", "", place)
+            return f"{function}(), {place}" if function != "??" else match[0]
+        enum = read(self.src, "include/uapi/linux/fuse.h").partition("enum fuse_opcode {")[2].partition("};")[0]
+        opcodes = {number: opcode for opcode, number in re.findall(r"\tFUSE_(\w+)\s*= (\d+),", enum)}
+        text = re.sub(r"opcode (\d+)", lambda match: opcodes.get(match[1], match[0]), text)
+        return re.sub(r"\S+ at (0x[0-9a-f]{8,16})\b", name, text)
 
     def list_cases(self, options: Iterable[str]) -> list[str]:
         kept, log = (os.path.join(self.build_dir, name) for name in ("judge-test.log", "judge-list.log"))
@@ -541,6 +560,34 @@ def failures(test: Any, above: tuple[str, ...] = ()) -> list[tuple[tuple[str, ..
     return [(name, lines[:-1] if lines and " FAILED at " in lines[-1] else lines)]
 
 
+class Schedules:
+    """What fuse_inval_race found: how many schedules there were, in how many of them each property did not hold,
+    and one message of each kind."""
+    PROPERTIES = {"fresh": "not fresh", "collateral": "collateral", "quiet": "not quiet", "balanced": "not balanced",
+                  "serial": "not serial", "waits": "waits", "server": "the server complains"}
+
+    def __init__(self) -> None:
+        self.total, self.broken = 0, dict[str, int]()
+        self.messages: dict[str, list[str]] = {}  # by what they say, without names and numbers
+
+    def add(self, tests: Any) -> None:
+        for suite in tests.subtests:
+            for parameter in (parameter for case in suite.subtests for parameter in case.subtests
+                              if suite.name.startswith("fuse_inval_race")):
+                self.read(re.sub(r"(?m)^ *# ?(\w+: )?", "", "\n".join(parameter.log)))
+
+    def read(self, log: str) -> None:
+        for number in re.findall(r"(?m)^schedules: (\d+)$", log):
+            self.total += int(number)
+        for name, number in re.findall(r"(?m)^broken: (\w+) in (\d+)$", log):
+            self.broken[name] = self.broken.get(name, 0) + int(number)
+        for message in log.split("EXPECTATION FAILED at ")[1:]:
+            lines = [line.strip() for line in message.splitlines()[1:]]
+            end = next((i for i, line in enumerate(lines) if line.startswith(tuple(self.PROPERTIES.values()))), 0)
+            if end:
+                self.messages.setdefault(re.sub(r"'.*'|\d+", "", lines[end]), lines[:end + 1])
+
+
 def positive(text: str) -> int:
     if int(text) < 1:
         raise ValueError
@@ -553,7 +600,7 @@ def add_arguments(parser: argparse.ArgumentParser, fix: bool = True, timeout: in
     parser.add_argument("--kdir", metavar="DIR", help="kernel tree (Linux 7.2 or later, git checkout or not, not "
                         "configured in place); only read (default: the one tools/kernel-source gets)")
     if fix:
-        parser.add_argument("--fix", metavar="ours|none|PATCHFILE", help="ours: fs/fuse/dir.c.patch; none: the tree as "
+        parser.add_argument("--fix", metavar="ours|none|PATCHFILE", help="ours: fs/fuse/*.patch; none: the tree as "
                             "it is; PATCHFILE: a -p1 patch (diff or git mail) instead of ours (default: ours)")
     parser.add_argument("--timeout", metavar="SECONDS", type=positive, default=timeout,
                         help=f"of a boot (default: {timeout or '120, with the profile debug 600'})")

@@ -13,15 +13,16 @@ from kernel import Stop
 
 # What is easily taken for another of its kind: each is put in the place of each.
 ALIKE = (
-    ("==", "!="), ("&&", "||"), ("&", "|"), ("0", "1"), ("continue", "break"),
-    ("start_creating_dentry", "start_removing_dentry"), ("try_lookup_noperm", "lookup_noperm_unlocked"),
+    ("==", "!="), ("<=", "<"), (">", ">="), ("&&", "||"), ("&", "|"), ("0", "1"), ("continue", "break"),
+    ("start_creating_dentry", "start_removing_dentry"), ("atomic64_inc_return", "atomic64_read"),
     ("d_is_negative", "d_really_is_negative", "d_unhashed"), ("d_really_is_positive", "d_is_positive", "d_unhashed"),
     ("d_is_dir", "d_is_reg", "d_can_lookup"), ("d_mountpoint", "d_unhashed", "cant_mount"),
     ("simple_empty", "d_unhashed"), ("IS_ERR", "IS_ERR_OR_NULL", "!"), ("IS_DEADDIR", "IS_IMMUTABLE"),
     ("S_ISDIR", "S_ISREG"), ("S_DEAD", "S_IMMUTABLE"), ("d_find_alias", "d_find_any_alias"),
-    ("dput", "end_dirop"), ("d_invalidate", "d_drop", "d_delete", "shrink_dcache_parent"),
+    ("dput", "end_removing"), ("d_invalidate", "d_drop", "d_delete", "shrink_dcache_parent"),
+    ("d_move", "d_exchange"), ("RENAME_EXCHANGE", "RENAME_NOREPLACE"),
     ("clear_nlink", "drop_nlink"), ("inode_lock", "inode_lock_shared"), ("inode_unlock", "inode_unlock_shared"),
-    ("fuse_dir_changed", "fuse_invalidate_attr"), ("return NULL", "return ERR_PTR(-ENOENT)"))
+    ("fuse_dir_changed", "fuse_invalidate_attr", "fuse_outdate_attr"))
 DOUBLED = re.compile(r"[di]put|end_|\w*unlock")
 JUMPS = ("return", "goto", "break", "continue")
 
@@ -71,7 +72,13 @@ class Parser:
                 self.at += 1
                 parts.append(self.statement())
             return Part(word, start, parts[-1].end, condition, tuple(parts))
-        if word in ("for", "do", "switch"):
+        if word == "do":
+            self.at += 1
+            parts.append(self.statement())
+            self.at += 2
+            condition = self.words[self.at].start(), self.skip(")")
+            return Part(word, start, self.skip(";") + 1, condition, tuple(parts))
+        if word in ("for", "switch"):
             raise Stop(f"the fix has a '{word}': teach Parser.statement() in tools/mistakes.py what that is")
         if self.words[self.at + 1][0] == ":":
             return Part("label:", start, self.skip(":") + 1)
@@ -96,16 +103,16 @@ def statements(text: str) -> Iterator[tuple[int, int, str, str]]:
         if kind == "simple" and DOUBLED.match(words):
             yield start, end, words + " " + words, ""
         for one, two in zip(below, below[1:]) if kind == "{" else ():
-            if {one.kind, two.kind} <= {"simple", "if", "while"}:
+            if {one.kind, two.kind} <= {"simple", "if", "while", "do"}:
                 first, between, second = text[one.start:one.end], text[one.end:two.start], text[two.start:two.end]
                 yield one.start, two.end, second + between + first, " <-> ".join(
                     swapped.split("\n")[0] for swapped in (first, second))
         if kind == "if" and len(below) == 2:  # no else
             yield below[0].end, below[1].start, " ", ""
-        if kind in ("if", "while"):
+        if kind in ("if", "while", "do"):
             start, end = condition
             yield from ((start, end, new, "") for new in (f"!({text[start:end]})", "1", "0"))
-            operands = re.split(" && | [|]{2} ", text[start:end])
+            operands = re.split(r"\s+(?:&&|[|]{2})\s+", text[start:end])
             for operand in operands if len(operands) > 1 else ():
                 at = text.index(operand, start)
                 yield start, end, operand, ""
@@ -117,20 +124,24 @@ def words(text: str) -> Iterator[tuple[int, int, str, str]]:
     parts = Parser(text).body.everything()
     spans = [part.condition for part in parts] + [
         (part.start, part.end) for part in parts if part.kind in (*JUMPS, "simple")]
+    spans += [(text.index("=", part.start), part.end) for part in parts
+              if part.kind == "declaration" and "=" in text[part.start:part.end]]
     alike = [("|=", "="), *((old, new) for group in ALIKE for old in group for new in group)]
     labels = [text[part.start:part.end - 1] for part in parts if part.kind == "label:"]
     alike += [(f"goto {old}", f"goto {new}") for old in labels for new in labels]
     # A variable for another one of its type, and an inode for another one.
     names: dict[str, list[str]] = {}
-    for kind, some in re.findall(r"\b(?!return|goto)(\w+) (\*?\w+(?:, \*\w+)*)(?=[,;)]| =)", text):
+    code = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    for kind, some in re.findall(r"\b(?!return|goto)(\w+) (\*?\w+(?:, \*\w+)*)(?=[,;)]| =)", code):
         names.setdefault(kind, []).extend(re.findall(r"\w+", some))
     names.setdefault("inode", []).extend(f"d_inode({entry})" for entry in names.get("dentry", ()))
     alike += [(old, new) for some in names.values() for old in some for new in some]
     for old, new in alike:
-        before, behind = (r"(?<![\w>.])", r"(?!\w)") if old[0].isalnum() else ("(?<= )", "(?= )")
+        before, behind = (r"(?<![\w>.])", r"(?!\w)") if old[0].isalnum() else ("(?<= )", r"(?=\s)")
         for span in spans if old != new else ():
             for match in re.compile(before + re.escape(old) + behind).finditer(text, *span):
-                if not (text.startswith(" = ", match.end()) and "(" in new):
+                assigned = re.search(r"(\w+) = [^;]*$", text[:match.start()])
+                if not (text.startswith(" = ", match.end()) and "(" in new or assigned and assigned[1] == new):
                     yield match.start(), match.end(), new, ""
     for match in re.finditer(r"-E[A-Z]+\b", text):
         yield from ((match.start(), match.end(), new, "") for new in ("0", "-EINVAL"))
