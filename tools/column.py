@@ -154,9 +154,9 @@ def take_stories(outcome: Outcome, cells: dict[str, Cell]) -> None:
         cell.failed += test.status.name not in ("SUCCESS", "SKIPPED")
         cell.verdict = "fails" if cell.failed else "pass" if test.status.name == "SUCCESS" else cell.verdict
     if not outcome.died and (outcome.status is None or outcome.status > 1 or outcome.tests.counts.errors):
-        cells[f"{LIBFUSE}.end"] = Cell("fails", 1, 1, {}, [["", f"its output is incomplete, exit status {outcome.status}"]])
+        cells[f"{LIBFUSE}.end"] = Cell("fails", 1, 1, [["", f"its output is incomplete, exit status {outcome.status}"]])
     if outcome.died:
-        cells[f"{LIBFUSE}.end"] = Cell("hangs", 1, 1, {}, [["", f"the kernel, {outcome.died}"]])
+        cells[f"{LIBFUSE}.end"] = Cell("hangs", 1, 1, [["", f"the kernel, {outcome.died}"]])
     for report in outcome.reports:
         cells[LOG].verdict, cells[LOG].failed = "fails", cells[LOG].failed or 1
         cells[LOG].messages.append([str(report), report.text])
@@ -180,7 +180,7 @@ def take(result: Result, cells: dict[str, Cell]) -> None:
             cells[name] = Cell(verdict, failed, len(states), messages=said[:3])
     if result.died:
         name = result.died_in or LOG
-        cells[name] = Cell("hangs" if result.hung else "crashes", 1, 1, {}, [["", f"the kernel, {result.died}"]])
+        cells[name] = Cell("hangs" if result.hung else "crashes", 1, 1, [["", f"the kernel, {result.died}"]])
     for report in result.reports:
         name = ".".join(report.case[:2])
         cell = cells[name if name in cells else LOG]
