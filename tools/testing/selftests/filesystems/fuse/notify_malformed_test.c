@@ -881,11 +881,12 @@ static void judge_name(struct verdict *v, __u64 parent, __u64 child, const char 
 	if (!is_dir(parent))
 		return;
 	v->err = -ENOENT;
+	/* Even if nothing is cached: the directory has changed. */
+	v->attrs |= BIT(parent);
 	for (i = 0; i < ENTRIES; i++) {
 		if (tree[i].parent != parent || strlen(tree[i].name) != len ||
 		    memcmp(tree[i].name, name, len))
 			continue;
-		v->attrs |= BIT(parent);
 		if (expire)
 			v->names |= BIT(i);
 		else
@@ -2719,7 +2720,7 @@ TEST_F(notify, unreadable)
 /* A name in the pages around one that cannot be read */
 TEST_F(notify, unreadable_middle)
 {
-	const struct verdict none = {};
+	const struct verdict changed = { .attrs = BIT(ROOT) };
 	size_t page = page_size(), start;
 	char name[PATH_MAX];
 	struct msg m;
@@ -2737,7 +2738,7 @@ TEST_F(notify, unreadable_middle)
 		EXPECT_EQ(-EFAULT, result(write(self->c->fd, map + start, m.len), m.len));
 		ASSERT_EQ(0, mprotect(map + page, page, PROT_READ | PROT_WRITE));
 	}
-	check_cache(_metadata, self, &none, "unreadable in the middle");
+	check_cache(_metadata, self, &changed, "unreadable in the middle");
 	munmap(map, 3 * page);
 }
 
