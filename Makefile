@@ -30,7 +30,7 @@ help:
 	@echo '                  FIX=a.patch FIX+=b.patch adds several to the matrix'
 	@echo '  PROFILE=debug   with KASAN, lockdep and more; smp: on four processors;'
 	@echo '                  debug,smp: both (default: fast)'
-	@echo "  FILTER=GLOB     only these cases, e.g. 'fuse_inval_entry.race_*'"
+	@echo "  FILTER=GLOB     only these cases, e.g. 'fuse_inval_entry.negative*'"
 	@echo "  SCHEDULE=GLOB   only these schedules of fuse_inval_race, e.g. 'file.inval.unlink:*'"
 	@echo '  SLOW=1          every preemption point'
 	@echo '  MESSAGES, N, MINUTES of selftest, repeat and soak: how many, how long'

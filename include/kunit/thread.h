@@ -117,12 +117,11 @@ bool kunit_thread_sleeps_on_rwsem(struct kunit_thread *thread,
  *       -EINTR if an assertion ended the thread before the function returned.
  *
  * May be called more than once. When the thread does not end within the limit
- * the test fails, but only once, and from then on the limit is one jiffy.
+ * the test fails, but only once, and from then on the limit is one jiffy. A thread
+ * that is stopped at a point goes on.
  *
  * Context: Process context; may sleep. The caller must not hold a lock that the
  * thread needs.
- *
- * A thread that is stopped at a point goes on.
  *
  * Return: true if the thread has ended; false if it has not, and *@ret is
  * -ETIMEDOUT then.

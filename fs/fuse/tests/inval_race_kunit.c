@@ -11,15 +11,15 @@
  *					notified
  *	file.inval.unlink:request1	the second request of unlink() is at the server, which
  *					has not processed it, and the name is notified
- *	file.inval.unlink:arrival1@17	the same answer arrives while the notification, which
+ *	file.inval.unlink:answer1@17	the same, but it has been processed and its answer has
+ *					not arrived; afterwards unlink() is stopped at its 17th
+ *					point behind that, and somebody looks at the name
+ *	file.inval.unlink:arrival1@17	that answer arrives while the notification, which
  *					has started after it was given, is stopped
  *	file.delete.exchange:twice@17+5	the notification is stopped at its 17th point, and somebody
  *					exchanges the name with another one; then it is stopped
  *					once more, 5 points later, and another file is renamed
  *					to that name
- *	file.inval.unlink:answer1@17	the same, but it has been processed and its answer has
- *					not arrived; afterwards unlink() is stopped at its 17th
- *					point behind that, and somebody looks at the name
  *
  * A preemption point is a basic block of the files in CONFIG_KUNIT_POINTS_IN, see
  * kunit_thread_run_to(). The cases fuse_inval_race.* take every STEP-th point of each
