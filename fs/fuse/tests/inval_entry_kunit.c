@@ -559,7 +559,8 @@ static int stat_meanwhile(struct fuse_fixture *fx, const char *path)
 	struct fuse_fx_op stat = { .path = { path } };
 	int err = 0;
 
-	KUNIT_ASSERT_TRUE(fx->test, kunit_thread_join(fuse_fx_run(fx, fuse_fx_do_stat, &stat), &err));
+	KUNIT_ASSERT_TRUE(fx->test,
+			  kunit_thread_join(fuse_fx_run(fx, fuse_fx_do_stat, &stat), &err));
 	return err;
 }
 
