@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import resource
 import selectors
 import subprocess
 import tempfile
@@ -16,14 +15,17 @@ from typing import Iterator
 
 from kernel import KTAP, REPORT, REPORT_PART, RESULT, SUBTEST, Kernel, kill_kernels, progress
 
-SILENCE = 20  # a kernel that has printed nothing for so many seconds waits for ever
+SILENCE = 20.0  # a kernel that has printed nothing for so many seconds waits for ever, if no other boot tells
 
 
 class Boot:
-    """A kernel that runs. fate is None until it has ended; then "" if all is well, else what is not."""
+    """A kernel that runs. fate is None until it has ended; then "" if all is well, else what is not. A boot that
+    was as it should be says how many results there are to be, and how long it may print nothing."""
 
-    def __init__(self, kernel: Kernel, name: str, arguments: list[str], uml_dir: str, cpu: int, results: int) -> None:
-        self.name, self.expected = name, results
+    def __init__(self, kernel: Kernel, name: str, arguments: list[str], uml_dir: str, good: Boot | None) -> None:
+        self.name, self.expected = name, good.results if good else 0
+        self.patience = max(3.0, 10 * good.longest) if good else SILENCE
+        self.longest, self.end_by = 0.0, time.monotonic() + kernel.args.timeout
         self.fate: str | None = None
         self.results = self.suites = 0
         self.report = False  # the message is one, no test's
@@ -36,18 +38,17 @@ class Boot:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
         assert self.child.stdout
         self.out = self.child.stdout
-        resource.prlimit(self.child.pid, resource.RLIMIT_CPU, (cpu, cpu))  # it may spin
 
     def read(self) -> None:
         chunk = os.read(self.out.fileno(), 1 << 16)
-        self.heard = time.monotonic()
+        self.longest, self.heard = max(self.longest, self.silence()), time.monotonic()
         *lines, self.rest = (self.rest + chunk).split(b"\n")
         for words in lines:
             if self.fate is None:
                 self.read_line(re.sub(r"^\[ *\d+\.\d+\] ", "", words.decode(errors="replace").rstrip()))
         if self.fate is None and not chunk:
             whole = self.halted and not self.suites and not self.report and self.results >= self.expected
-            self.fate = "" if whole else self.died("crashes, or spins until it is ended")
+            self.fate = "" if whole else self.died("crashes")
 
     def read_line(self, text: str) -> None:
         result, subtest, plan = RESULT.match(text), SUBTEST.match(text), re.match(r"1\.\.(\d+)$", text)
@@ -81,7 +82,7 @@ class Boot:
         return time.monotonic() - self.heard
 
     def ended(self) -> bool:
-        if self.fate is None and self.silence() > (1 if self.message else SILENCE):
+        if self.fate is None and (self.silence() > (1 if self.message else self.patience) or time.monotonic() > self.end_by):
             self.fate = self.died("hangs")
         return self.fate is not None
 
@@ -91,9 +92,8 @@ class Boot:
         self.child.communicate()
 
 
-def boots(kernel: Kernel, arguments: dict[str, list[str]], cpu: int = 60, results: int = 0) -> Iterator[Boot]:
-    """Boots once with each of these arguments; gives each boot, by its name, as it ends. It may take so many
-    seconds of a CPU, and has to have so many results."""
+def boots(kernel: Kernel, arguments: dict[str, list[str]], good: Boot | None = None) -> Iterator[Boot]:
+    """Boots once with each of these arguments; gives each boot, by its name, as it ends. It has to be like a good one."""
     waiting, running = list(arguments.items()), set[Boot]()
     with tempfile.TemporaryDirectory() as uml_dir, selectors.DefaultSelector() as selector:
         try:
@@ -101,7 +101,7 @@ def boots(kernel: Kernel, arguments: dict[str, list[str]], cpu: int = 60, result
                 progress.tick(f"{len(arguments) - len(waiting)} of {len(arguments)}")
                 # One that waits leaves its CPU to another.
                 while waiting and sum(boot.silence() < 1 for boot in running) < kernel.args.jobs:
-                    boot = Boot(kernel, *waiting.pop(0), uml_dir, cpu, results)
+                    boot = Boot(kernel, *waiting.pop(0), uml_dir, good)
                     running.add(boot)
                     selector.register(boot.out, selectors.EVENT_READ, boot)
                 for key, _ in selector.select(0.2):
