@@ -190,27 +190,24 @@ def our_fix() -> str:
     return path
 
 
-def scan(kdir: str) -> dict[str, str]:
-    """Every file of the tree with a stamp that changes when the file does."""
+def start_scan(kdir: str) -> subprocess.Popen[bytes]:
+    """Lists every file of the tree with a stamp that changes when the file does; find is twice as fast as Python."""
+    # Not somebody's build directory, such as .kunit. If the tree is a stage, we shall write to one called kunit-*.
+    skip = [entry.path for entry in os.scandir(kdir) if entry.is_dir()
+            and (entry.name.startswith("kunit-") or os.path.exists(os.path.join(entry.path, ".config")))]
+    pruned = [word for path in (ROOT, *skip) for word in ("-o", "-path", re.sub(r"([\\*?[])", r"\\\1", path))]
+    return subprocess.Popen(["find", kdir, "(", "-name", ".git", "-o", "-name", "__pycache__", *pruned, ")", "-prune", "-o",
+                             "-type", "f", "-printf", r"%P\t%T@ %s %i\0", "-o", "-type", "l", "-printf", r"%P\t-> %l\0"],
+                            stdout=subprocess.PIPE)
+
+
+def scanned(find: subprocess.Popen[bytes]) -> dict[str, str]:
+    found = find.communicate()[0]
+    if find.returncode:
+        raise Stop("find could not read all of the tree, see above")
     stamps: dict[str, str] = {}
-    todo = [""]
-    while todo:
-        progress.tick()
-        here = todo.pop()
-        with os.scandir(os.path.join(kdir, here)) as entries:
-            for entry in entries:
-                path = here + entry.name
-                if entry.name in (".git", "__pycache__") or entry.path == ROOT:
-                    continue
-                if not here and entry.name.startswith("kunit-"):
-                    continue  # a build directory of a tree that is a stage: we shall write to one of that name
-                if entry.is_symlink():
-                    stamps[path] = "-> " + os.readlink(entry.path)
-                elif entry.is_file():
-                    stat = entry.stat()
-                    stamps[path] = f"{stat.st_mtime_ns} {stat.st_size} {stat.st_ino}"
-                elif entry.is_dir() and (here or not os.path.exists(os.path.join(entry.path, ".config"))):
-                    todo.append(path + "/")  # not somebody's build directory, such as .kunit
+    for line in os.fsdecode(found).split("\0")[:-1]:
+        path, _, stamps[path] = line.partition("\t")
     return stamps
 
 
@@ -274,18 +271,19 @@ def write_manifest(manifest: str, stamps: dict[str, str]) -> None:
 def stage(kdir: str, version: str, fix: str | None, home: str) -> None:
     """Brings the stage home/src up to date; home/manifest.json says what stands on it."""
     src, manifest = os.path.join(home, "src"), os.path.join(home, "manifest.json")
+    find = start_scan(kdir)
     there = os.path.exists(manifest) and os.path.isdir(src)
     old: dict[str, str] = json.loads(read(manifest)) if there else {}
     if not there and os.path.exists(home):
         shutil.rmtree(home)  # the objects too: the links of a new stage have old mtimes
     os.makedirs(src, exist_ok=True)
-    stamps = scan(kdir)
     ours = [file for top in OVERLAY for file in files_below(os.path.join(ROOT, top))]
     patches = ([fix] if fix else []) + [file for file in ours if file.endswith(".patch") and file not in OUR_FIX]
     with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
-        for patch in patches:
-            for path in apply_patch(patch, kdir, version, scratch):
-                stamps.pop(path, None)  # unless the patch deletes it, it comes back below
+        touched = [path for patch in patches for path in apply_patch(patch, kdir, version, scratch)]
+        stamps = scanned(find)
+        for path in touched:
+            stamps.pop(path, None)  # unless the patch deletes it, it comes back below
         origins = {os.path.relpath(file, scratch): file for file in files_below(scratch)}
         # after the patches, so that no fix changes the suite
         origins.update({os.path.relpath(file, ROOT): file for file in ours if not file.endswith(".patch")})
@@ -374,6 +372,12 @@ class Kernel:
     def kunit(self, command: str, *options: str) -> list[str]:
         return [sys.executable, os.path.join(self.src, KUNIT), command, f"--build_dir={self.build_dir}", *options]
 
+    def configuration(self) -> str:
+        """All that is asked for, and what came of it; the stage has no .config when a Kconfig file has changed."""
+        files = (*self.configs, os.path.join(self.src, "tools/testing/kunit/configs/arch_uml.config"),
+                 os.path.join(self.build_dir, ".config"))
+        return "\n".join([*self.make_options, *(read(file) if os.path.exists(file) else "" for file in files)])
+
     def build(self) -> None:
         progress.enter("stage", self.src)
         stage(self.kdir, self.version, self.fix, self.home)
@@ -385,9 +389,13 @@ class Kernel:
         env = {} if self.arch else with_ccache()
         failed, configured = 0, ""
         if not self.arch:
-            # As `kunit.py build`, but without olddefconfig when there is nothing to configure, and without what is for
+            # As `kunit.py build`, but without its first half when there is nothing to configure, and without what is for
             # editors and debuggers: that is half of the time, most of the time.
-            failed = run(self.kunit("config", *options), log, more=env)
+            known = os.path.join(self.build_dir, "judge-config")
+            if not os.path.exists(known) or read(known) != self.configuration():
+                failed = run(self.kunit("config", *options), log, more=env)
+                with open(known, "w") as file:
+                    file.write("" if failed else self.configuration())
             configured = "" if failed else read(self.build_dir, ".config")
             failed = failed or run(["make", "-C", self.src, "ARCH=um", f"O={self.build_dir}", jobs,
                                     *(option.split("=", 1)[1] for option in self.make_options), "linux"], log, more=env)

@@ -298,10 +298,8 @@ static void fuse_fx_check_fresh(struct fuse_fixture *fx)
 	list_for_each_entry_reverse(told, &fx->server->told, list)
 		if (told->seq <= fx->epoch_seq)
 			fuse_fx_check_name(fx, told->parent, told->name, fx->epoch_seq);
-	/* If the name was not cached, that is for tests of its own. */
 	list_for_each_entry(call, &fx->calls, list)
-		if (!call->err || fx->score)
-			fuse_fx_check_directory(fx, call->parent, call->seq);
+		fuse_fx_check_directory(fx, call->parent, call->seq);
 }
 
 /* Other mounts end some time after they are gone from the namespace. */

@@ -15,14 +15,12 @@
  * @parent: nodeid of the directory
  * @seq: the server's counter when the call started: what the kernel was told
  *	earlier is stale
- * @err: what the call returned
  * @name: the name, or "" if the call was about the directory itself
  */
 struct fuse_fx_call {
 	struct list_head list;
 	u64 parent;
 	u64 seq;
-	int err;
 	char name[];
 };
 

@@ -59,8 +59,7 @@ bool fuse_fx_check_locks(struct fuse_fixture *fx)
  * What is cached for this name now is stale when the notification is done, and
  * so may be what is cached while it runs: call fuse_fake_take_back() after it too.
  */
-static struct fuse_fx_call *fuse_fx_note(struct fuse_fixture *fx, u64 parent,
-					 const char *name, bool below)
+static int fuse_fx_note(struct fuse_fixture *fx, u64 parent, const char *name, bool below)
 {
 	size_t size = strlen(name) + 1;
 	struct fuse_fx_call *call;
@@ -68,17 +67,16 @@ static struct fuse_fx_call *fuse_fx_note(struct fuse_fixture *fx, u64 parent,
 	call = kzalloc_flex(*call, name, size);
 	if (!call) {
 		KUNIT_FAIL(fx->test, "no memory to note a notification");
-		return NULL;
+		return -ENOMEM;
 	}
 	call->parent = parent;
-	call->err = -EINPROGRESS;
 	memcpy(call->name, name, size);
 	scoped_guard(mutex, &fx->server->tree)
 		call->seq = fx->server->seq;
 	scoped_guard(spinlock, &fx->lock)
 		list_add_tail(&call->list, &fx->calls);
 	fuse_fake_take_back(fx->server, parent, name, below);
-	return call;
+	return 0;
 }
 
 /* No notification, however it is made, sends a request or keeps a lock. */
@@ -100,12 +98,11 @@ int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *n
 	struct fuse_conn *fc = fuse_fx_conn(fx);
 	struct qstr qname = QSTR(name);
 	struct fuse_fake_hook quiet = { .task = current };
-	struct fuse_fx_call *call;
 	int err;
 
-	call = fuse_fx_note(fx, parent, name, below);
-	if (!call)
-		return -ENOMEM;
+	err = fuse_fx_note(fx, parent, name, below);
+	if (err)
+		return err;
 	fuse_fake_hook(fx->server, &quiet);
 	down_read(&fc->killsb);
 	err = fuse_kunit_reverse_inval_entry(fc, parent, child, &qname, flags);
@@ -114,7 +111,6 @@ int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *n
 	/* It may as well have hit what the name came to be in the meantime. */
 	fuse_fake_take_back(fx->server, parent, name, below);
 	fuse_fx_check_call(fx, &quiet, name);
-	call->err = err;
 	return err;
 }
 
@@ -156,13 +152,13 @@ int fuse_fx_send_malformed(struct fuse_fixture *fx, const struct fuse_fx_msg *ms
 
 int fuse_fx_send(struct fuse_fixture *fx, const struct fuse_fx_msg *msg)
 {
-	struct fuse_fx_call *call = fuse_fx_note(fx, msg->parent, msg->name, msg->below);
+	int err = fuse_fx_note(fx, msg->parent, msg->name, msg->below);
 
-	if (!call)
-		return -ENOMEM;
-	call->err = fuse_fx_send_malformed(fx, msg);
+	if (err)
+		return err;
+	err = fuse_fx_send_malformed(fx, msg);
 	fuse_fake_take_back(fx->server, msg->parent, msg->name, msg->below);
-	return call->err;
+	return err;
 }
 
 struct fuse_fx_msg *fuse_fx_msg(struct fuse_fixture *fx, enum fuse_notify_code code,
@@ -216,15 +212,11 @@ int fuse_fx_inc_epoch(struct fuse_fixture *fx)
 
 int fuse_fx_inval_inode(struct fuse_fixture *fx, u64 nodeid)
 {
-	struct fuse_fx_call *call = fuse_fx_note(fx, nodeid, "", false);
 	struct fuse_fx_msg msg = {
 		.code	= FUSE_NOTIFY_INVAL_INODE,
 		.data	= (char *)&(struct fuse_notify_inval_inode_out) { .ino = nodeid },
 		.size	= sizeof(struct fuse_notify_inval_inode_out),
 	};
 
-	if (!call)
-		return -ENOMEM;
-	call->err = fuse_fx_send_malformed(fx, &msg);
-	return call->err;
+	return fuse_fx_note(fx, nodeid, "", false) ?: fuse_fx_send_malformed(fx, &msg);
 }

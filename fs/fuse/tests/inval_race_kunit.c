@@ -55,6 +55,9 @@ static unsigned int race_step = IS_ENABLED(CONFIG_KASAN) ? 64 : 16;
 module_param_named(step, race_step, uint, 0444);
 MODULE_PARM_DESC(step, "Of so many preemption points the suite fuse_inval_race takes one");
 
+/* All points are taken, see race_suite_init(). */
+static bool race_all;
+
 #define RACE_NAME_SIZE	80
 #define RACE_POINTS_MAX	1024
 #define RACE_REQUESTS_MAX 8
@@ -175,13 +178,11 @@ static const char * const race_hows[] = { "notify", "call", "request", "answer",
  * @state: what the name was
  * @notification: the notification
  * @call: the call
- * @all: take all points
  */
 struct race_pair {
 	enum race_state state;
 	const struct race_call *notification;
 	const struct race_call *call;
-	bool all;
 };
 
 /**
@@ -203,7 +204,9 @@ struct race_pair {
  * @hook: stops a request of the call
  * @notifies: the thread of the notification
  * @calls: the thread of the call
- * @looks: the thread of somebody who looks at the name
+ * @looks: the thread of somebody who looks at the name, or renames another one to it
+ * @result: what the call returned
+ * @renamed: what the rename to the name returned, which is made at the second point
  * @waited: the notification had to wait for the call
  * @notifying: the notification is under way
  * @seq: the server's counter when it started
@@ -229,6 +232,8 @@ struct race {
 	struct kunit_thread *notifies;
 	struct kunit_thread *calls;
 	struct kunit_thread *looks;
+	int result;
+	int renamed;
 	bool waited;
 	bool notifying;
 	u64 seq;
@@ -575,19 +580,27 @@ static void race_arrival(struct race *race)
 	race->waited = true;
 }
 
-/* What a delete did to the inode has to agree with its answer. */
+/* Has the call removed the name, or put something else in its place? */
+static bool race_call_removes(const struct race *race)
+{
+	const struct race_call *call = race->pair->call;
+
+	if (race->result)
+		return false;
+	return call->child || call->fn == fuse_fx_do_unlink || call->fn == fuse_fx_do_rmdir ||
+	       (call->fn == fuse_fx_do_rename && !strcmp(call->path[1], "dir/name") &&
+		!(call->flags & RENAME_EXCHANGE));
+}
+
+/* Without links, or S_DEAD, is only what somebody has removed who answers so. */
 static void race_check_inode(struct race *race, int answer)
 {
 	struct inode *inode = race->inode;
-	bool gone;
 
-	/* Unless somebody else has removed the name, or the node. */
-	if (!race->notification.child || !inode || race->pair->call->fn == fuse_fx_do_unlink ||
-	    race->pair->call->fn == fuse_fx_do_rmdir || race->pair->call->fn == fuse_fx_do_rename ||
-	    race->pair->call->child || race->how == RACE_TWICE)
+	if (!race->notification.child || !inode || !answer || race_call_removes(race) ||
+	    (race->how == RACE_TWICE && !race->renamed))
 		return;
-	gone = S_ISDIR(inode->i_mode) ? IS_DEADDIR(inode) : !inode->i_nlink;
-	if (answer && gone)
+	if (S_ISDIR(inode->i_mode) ? IS_DEADDIR(inode) : !inode->i_nlink)
 		fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "delete answers %s, but 'name' is %s",
 			       race_errname(answer),
 			       S_ISDIR(inode->i_mode) ? "S_DEAD" : "without links");
@@ -667,9 +680,9 @@ static void race_join(struct race *race)
 		kunit_thread_go_on(race->notifies, KUNIT_NO_POINT);
 	fuse_fake_let_go(race->fx->server);
 	if (race->calls)
-		KUNIT_ASSERT_TRUE(test, kunit_thread_join(race->calls, NULL));
+		KUNIT_ASSERT_TRUE(test, kunit_thread_join(race->calls, &race->result));
 	if (race->looks)
-		KUNIT_ASSERT_TRUE(test, kunit_thread_join(race->looks, NULL));
+		KUNIT_ASSERT_TRUE(test, kunit_thread_join(race->looks, &race->renamed));
 	if (!race->notifies)
 		return;
 	KUNIT_ASSERT_TRUE(test, kunit_thread_join(race->notifies, &answer));
@@ -760,7 +773,7 @@ static void race_pairs_of_points(struct kunit *test, struct fuse_fx_score *score
 static void race_points(struct kunit *test, struct fuse_fx_score *score, struct race *race,
 			const struct race_pair *pair, enum race_how how, unsigned int request)
 {
-	unsigned long step = pair->all || *race_schedule != '*' || race_schedule[1] ? 1 : race_step;
+	unsigned long step = race_all || *race_schedule != '*' || race_schedule[1] ? 1 : race_step;
 	unsigned long point = (pair->call - race_calls + pair->notification - race_notifications +
 			       ilog2(pair->state)) % step;
 	bool ran = true;
@@ -789,7 +802,7 @@ static void race(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, race);
 	race_points(test, &score, race, pair, RACE_NOTIFY, 0);
 	race_points(test, &score, race, pair, RACE_CALL, 0);
-	if (pair->all && race_is_entry(pair->notification))
+	if (race_all && race_is_entry(pair->notification))
 		race_pairs_of_points(test, &score, race, pair);
 	for (i = 0; i < RACE_REQUESTS_MAX; i++) {
 		*race = (struct race) { pair, RACE_REQUEST, i };
@@ -820,10 +833,12 @@ static void race_describe(struct kunit *test, const void *param, char *desc)
 		  pair->notification->name, pair->call->name);
 }
 
-static int race_init(struct kunit *test, enum race_state state, bool all)
+/* Each case is about the state that it is named after. */
+static int race_init(struct kunit *test)
 {
 	const unsigned int max = ARRAY_SIZE(race_notifications) * ARRAY_SIZE(race_calls);
 	struct race_pair *pairs = kunit_kmalloc_array(test, max, sizeof(*pairs), GFP_KERNEL);
+	enum race_state state = BIT(match_string(race_states, ARRAY_SIZE(race_states), test->name));
 	unsigned int i, k, nr = 0;
 
 	if (!pairs)
@@ -832,76 +847,32 @@ static int race_init(struct kunit *test, enum race_state state, bool all)
 		for (k = 0; k < ARRAY_SIZE(race_calls); k++)
 			if (race_notifications[i].states & race_calls[k].states & state)
 				pairs[nr++] = (struct race_pair) {
-					state, &race_notifications[i], &race_calls[k], all,
+					state, &race_notifications[i], &race_calls[k],
 				};
 	fuse_fx_shuffle(pairs, nr, sizeof(*pairs));
 	kunit_register_params_array(test, pairs, nr, race_describe);
 	return 0;
 }
 
-#define RACE_INIT(_name, _state, _all)						\
-	static int _name##_init(struct kunit *test)				\
-	{									\
-		return race_init(test, _state, _all);				\
-	}
+#define RACE_CASE(_state) {							\
+	.name = _state, .run_case = race, .generate_params = kunit_array_gen_params, \
+	.param_init = race_init, .module_name = KBUILD_MODNAME,			\
+}
 
-#define RACE_CASE(_name)							\
-	static void _name(struct kunit *test)					\
-	{									\
-		race(test);							\
-	}
+#define RACE_CASES {								\
+	RACE_CASE("absent"), RACE_CASE("uncached"), RACE_CASE("negative"),	\
+	RACE_CASE("file"), RACE_CASE("held_file"), RACE_CASE("expired"),	\
+	RACE_CASE("empty_directory"), RACE_CASE("directory"), {}		\
+}
 
-RACE_INIT(absent, RACE_ABSENT, false)
-RACE_INIT(absent_all, RACE_ABSENT, true)
-RACE_CASE(absent)
-RACE_INIT(uncached, RACE_UNCACHED, false)
-RACE_INIT(uncached_all, RACE_UNCACHED, true)
-RACE_CASE(uncached)
-RACE_INIT(negative, RACE_NEGATIVE, false)
-RACE_INIT(negative_all, RACE_NEGATIVE, true)
-RACE_CASE(negative)
-RACE_INIT(file, RACE_FILE, false)
-RACE_INIT(file_all, RACE_FILE, true)
-RACE_CASE(file)
-RACE_INIT(held_file, RACE_HELD_FILE, false)
-RACE_INIT(held_file_all, RACE_HELD_FILE, true)
-RACE_CASE(held_file)
-RACE_INIT(expired, RACE_EXPIRED, false)
-RACE_INIT(expired_all, RACE_EXPIRED, true)
-RACE_CASE(expired)
-RACE_INIT(empty_directory, RACE_EMPTY_DIRECTORY, false)
-RACE_INIT(empty_directory_all, RACE_EMPTY_DIRECTORY, true)
-RACE_CASE(empty_directory)
-RACE_INIT(directory, RACE_DIRECTORY, false)
-RACE_INIT(directory_all, RACE_DIRECTORY, true)
-RACE_CASE(directory)
+static struct kunit_case fuse_inval_race_cases[] = RACE_CASES;
+static struct kunit_case fuse_inval_race_all_cases[] = RACE_CASES;
 
-#define RACE_PARAM(_name, _init)						\
-	KUNIT_CASE_PARAM_WITH_INIT(_name, kunit_array_gen_params, _init, NULL)
-
-static struct kunit_case fuse_inval_race_cases[] = {
-	RACE_PARAM(absent, absent_init),
-	RACE_PARAM(uncached, uncached_init),
-	RACE_PARAM(negative, negative_init),
-	RACE_PARAM(file, file_init),
-	RACE_PARAM(held_file, held_file_init),
-	RACE_PARAM(expired, expired_init),
-	RACE_PARAM(empty_directory, empty_directory_init),
-	RACE_PARAM(directory, directory_init),
-	{}
-};
-
-static struct kunit_case fuse_inval_race_all_cases[] = {
-	RACE_PARAM(absent, absent_all_init),
-	RACE_PARAM(uncached, uncached_all_init),
-	RACE_PARAM(negative, negative_all_init),
-	RACE_PARAM(file, file_all_init),
-	RACE_PARAM(held_file, held_file_all_init),
-	RACE_PARAM(expired, expired_all_init),
-	RACE_PARAM(empty_directory, empty_directory_all_init),
-	RACE_PARAM(directory, directory_all_init),
-	{}
-};
+static int race_suite_init(struct kunit_suite *suite)
+{
+	race_all = suite->attr.speed == KUNIT_SPEED_VERY_SLOW;
+	return 0;
+}
 
 /* Each schedule has a fixture of its own. */
 static int race_test_init(struct kunit *test)
@@ -915,6 +886,7 @@ static int race_test_init(struct kunit *test)
 
 static struct kunit_suite fuse_inval_race_suite = {
 	.name		= "fuse_inval_race",
+	.suite_init	= race_suite_init,
 	.init		= race_test_init,
 	.exit		= fuse_fx_exit,
 	.test_cases	= fuse_inval_race_cases,
@@ -923,6 +895,7 @@ static struct kunit_suite fuse_inval_race_suite = {
 static struct kunit_suite fuse_inval_race_all_suite = {
 	.name		= "fuse_inval_race_all",
 	.attr.speed	= KUNIT_SPEED_VERY_SLOW,
+	.suite_init	= race_suite_init,
 	.init		= race_test_init,
 	.exit		= fuse_fx_exit,
 	.test_cases	= fuse_inval_race_all_cases,
