@@ -182,19 +182,25 @@ void fuse_fx_shuffle(void *params, size_t nr, size_t size)
 
 static bool fuse_fx_check_ref(struct fuse_fixture *fx, struct dentry *dentry)
 {
-	int refs = d_count(dentry);
+	int refs = d_count(dentry), inode_refs = 0;
 	struct fuse_fx_held *held;
 	char text[100];
 
 	refs -= hlist_count_nodes(&dentry->d_children);
 	if (IS_ROOT(dentry))
 		refs -= fx->root_refs;
-	list_for_each_entry(held, &fx->held, list)
+	if (d_really_is_positive(dentry))
+		inode_refs = icount_read_once(d_inode(dentry)) -
+			     hlist_count_nodes(&d_inode(dentry)->i_dentry);
+	list_for_each_entry(held, &fx->held, list) {
 		refs -= held->dentry == dentry;
-	if (!refs)
+		inode_refs -= held->inode && held->inode == d_inode(dentry);
+	}
+	if (!refs && !inode_refs)
 		return true;
 	fuse_fx_describe(text, sizeof(text), dentry);
-	fuse_fx_broken(fx, FUSE_FX_BALANCED, "%s has %d references too many", text, refs);
+	fuse_fx_broken(fx, FUSE_FX_BALANCED, "%s: %d references to it and %d to its inode too many",
+		       text, refs, inode_refs);
 	return false;
 }
 

@@ -120,6 +120,15 @@ static int race_remake(struct fuse_fx_op *op)
 	return err ?: fuse_fx_mkdir(op->fx, op->path[0]);
 }
 
+/* Once it is removed, somebody looks, so that there is a negative entry. */
+static int race_unlink_stat(struct fuse_fx_op *op)
+{
+	int err = fuse_fx_do_unlink(op);
+
+	fuse_fx_do_stat(op);
+	return err;
+}
+
 static const struct race_call race_calls[] = {
 	{ "stat", fuse_fx_do_stat, RACE_ANY, { "dir/name" } },
 	{ "stat_other", fuse_fx_do_stat, RACE_ANY, { "dir/other" } },
@@ -137,6 +146,7 @@ static const struct race_call race_calls[] = {
 	{ "symlink", fuse_fx_do_symlink, RACE_NOTHING, { "dir/name" } },
 	{ "link", fuse_fx_do_link, RACE_NOTHING, { "out/else", "dir/name" } },
 	{ "unlink", fuse_fx_do_unlink, RACE_FILES, { "dir/name" } },
+	{ "unlink_stat", race_unlink_stat, RACE_FILES, { "dir/name" } },
 	{ "rmdir", fuse_fx_do_rmdir, RACE_DIRS, { "dir/name" } },
 	{ "rename", fuse_fx_do_rename, RACE_FILES | RACE_DIRS, { "dir/name", "dir/next" } },
 	{ "rename_over", fuse_fx_do_rename, RACE_ANY, { "dir/side", "dir/name" } },
@@ -587,7 +597,8 @@ static bool race_call_removes(const struct race *race)
 
 	if (race->result)
 		return false;
-	return call->child || call->fn == fuse_fx_do_unlink || call->fn == fuse_fx_do_rmdir ||
+	return call->child || call->fn == fuse_fx_do_unlink || call->fn == race_unlink_stat ||
+	       call->fn == fuse_fx_do_rmdir ||
 	       (call->fn == fuse_fx_do_rename && !strcmp(call->path[1], "dir/name") &&
 		!(call->flags & RENAME_EXCHANGE));
 }
