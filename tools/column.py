@@ -13,7 +13,7 @@ import re
 import time
 
 from guest import Outcome, boot, build_selftests
-from kernel import BUILD, OUR_FIX, OVERLAY, ROOT, Kernel, Result, Schedules, Stop, failures, files_below, progress, read, signals
+from kernel import BUILD, ROOT, Kernel, Result, Schedules, Stop, failures, overlay, progress, read, signals
 
 LOG = "kernel_log.outside_of_cases"
 LIBFUSE = "inval_entry_test"  # tells stories of these suites, by the same names:
@@ -38,9 +38,10 @@ class Column:
     def __init__(self, fix: str, args: argparse.Namespace) -> None:
         self.kernel = Kernel(argparse.Namespace(**{**vars(args), "fix": fix}))
         self.name = {"ours": "ours", "none": "none"}.get(fix, re.sub(r"\.\w+$", "", os.path.basename(fix)))
-        text = read(self.kernel.fix) if self.kernel.fix else "The tree as it is."
-        head = re.split(r"(?m)^(?:---|diff |Index: )", text)[0]
-        self.about = re.sub(r"SPDX-.*\n", "", head).strip() or f"{self.name}: a patch whose header says nothing"
+        heads = [re.sub(r"SPDX-.*\n", "", re.split(r"(?m)^(?:---|diff |Index: )", read(patch))[0]).strip()
+                 for patch in self.kernel.fix] or ["The tree as it is."]
+        about = heads[0] if len(heads) == 1 else "\n".join(head.split("\n")[0] for head in heads)
+        self.about = about or f"{self.name}: a patch whose header says nothing"
         self.cells: dict[str, Cell] = {}
         self.broken: dict[str, int] = {}  # in how many schedules a property did not hold
         self.schedules = 0
@@ -80,11 +81,11 @@ class Column:
 
     def file(self, tree: str) -> str:
         """Where the result is kept: named after all that decides it."""
-        files = [file for top in OVERLAY for file in files_below(os.path.join(ROOT, top)) if file not in OUR_FIX]
+        files = overlay()
         files += [*self.kernel.configs, *(os.path.join(ROOT, "tools", name) for name in (
             "kernel.py", "guest.py", "guest/init", "column.py"))]
         parts = [tree, *(part for file in files for part in (file, read(file)))]
-        parts.append(read(self.kernel.fix) if self.kernel.fix else "")
+        parts += map(read, self.kernel.fix)
         name = hashlib.sha256("\0".join(parts).encode(errors="backslashreplace")).hexdigest()[:20]
         return os.path.join(BUILD, "matrix", name + ".json")
 

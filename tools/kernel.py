@@ -13,6 +13,7 @@ import glob
 import hashlib
 import importlib
 import json
+import mailbox
 import os
 import re
 import shlex
@@ -30,7 +31,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 BUILD = os.environ.get("FUSE_KUNIT_BUILD") or os.path.join(ROOT, "build")  # tools/test runs some at the same time
 OVERLAY = ("arch", "fs", "include", "lib", "scripts", "tools/testing")  # these mirror the kernel tree
 PROFILES = os.path.join(ROOT, "tools/profiles")
-OUR_FIX = sorted(glob.glob(os.path.join(ROOT, "fs/fuse/*.[ch].patch")))
+OUR_FIX = os.path.join(ROOT, "fs/fuse/fix")
 DIR_C = "fs/fuse/dir.c"
 KUNIT = "tools/testing/kunit/kunit.py"
 TIME_IS_UP = "# judge: time is up"
@@ -181,13 +182,30 @@ def check_tree(kdir: str) -> str:
     return version
 
 
-def our_fix() -> str:
-    """The patches of all files that our fix changes, as one."""
-    path = os.path.join(BUILD, "ours.patch")
-    with open(path + ".new", "w") as file:
-        file.write("ours\n---\n" + "".join(map(read, OUR_FIX)))
-    os.replace(path + ".new", path)
-    return path
+def patches_of(fix: str) -> list[str]:
+    """The patches of a fix in their order: it is one, or a folder or pattern of them, or a mailbox of git or b4."""
+    if not os.path.isfile(fix):
+        pattern = os.path.join(glob.escape(fix), "*.patch") if os.path.isdir(fix) else fix
+        if found := sorted(path for path in glob.glob(pattern) if is_patch(read(path))):
+            return found
+        raise Stop(f"--fix: there is no patch {fix}")
+    mails = ["".join(part.get_payload(decode=True).decode(errors="replace") for part in mail.walk()
+                     if not part.is_multipart()) for mail in mailbox.mbox(fix)] if read(fix).startswith("From ") else []
+    patches = list(filter(is_patch, mails))
+    if len(patches) < 2:
+        return [fix]
+    folder = os.path.join(BUILD, "mailbox")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    for number, text in enumerate(patches, 1):
+        with open(os.path.join(folder, f"{number:04}.patch"), "w") as file:
+            file.write(text)
+    return sorted(glob.glob(folder + "/*"))
+
+
+def is_patch(text: str) -> bool:
+    """A cover letter is none."""
+    return bool(re.search(r"(?m)^(--- .*\n\+\+\+ |rename from )", text))
 
 
 def start_scan(kdir: str) -> subprocess.Popen[bytes]:
@@ -214,6 +232,12 @@ def scanned(find: subprocess.Popen[bytes]) -> dict[str, str]:
 def files_below(top: str) -> list[str]:
     return sorted(os.path.join(where, name) for where, _, names in os.walk(top)
                   for name in names if not name.endswith(("~", ".orig", ".rej", ".swp", ".pyc")))
+
+
+def overlay() -> list[str]:
+    """All that goes to the kernel, but for the fix."""
+    files = [file for top in OVERLAY for file in files_below(os.path.join(ROOT, top))]
+    return [file for file in files if os.path.dirname(file) != OUR_FIX]
 
 
 def apply_patch(patch: str, kdir: str, version: str, scratch: str) -> list[str]:
@@ -268,7 +292,7 @@ def write_manifest(manifest: str, stamps: dict[str, str]) -> None:
     os.replace(manifest + ".new", manifest)
 
 
-def stage(kdir: str, version: str, fix: str | None, home: str) -> None:
+def stage(kdir: str, version: str, fix: list[str], home: str) -> None:
     """Brings the stage home/src up to date; home/manifest.json says what stands on it."""
     src, manifest = os.path.join(home, "src"), os.path.join(home, "manifest.json")
     find = start_scan(kdir)
@@ -277,8 +301,8 @@ def stage(kdir: str, version: str, fix: str | None, home: str) -> None:
     if not there and os.path.exists(home):
         shutil.rmtree(home)  # the objects too: the links of a new stage have old mtimes
     os.makedirs(src, exist_ok=True)
-    ours = [file for top in OVERLAY for file in files_below(os.path.join(ROOT, top))]
-    patches = ([fix] if fix else []) + [file for file in ours if file.endswith(".patch") and file not in OUR_FIX]
+    ours = overlay()
+    patches = fix + [file for file in ours if file.endswith(".patch")]
     with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
         touched = [path for patch in patches for path in apply_patch(patch, kdir, version, scratch)]
         stamps = scanned(find)
@@ -316,9 +340,8 @@ class Kernel:
     def __init__(self, args: argparse.Namespace) -> None:
         """Takes what add_arguments() asks for, and stops before anything that takes long if it makes no sense."""
         self.args = args
-        self.fix = {"ours": our_fix(), "none": None}.get(args.fix, os.path.abspath(os.path.expanduser(args.fix)))
-        if self.fix and not os.path.isfile(self.fix):
-            raise Stop(f"--fix: there is no patch {self.fix}")
+        path = {"ours": OUR_FIX}.get(args.fix, os.path.abspath(os.path.expanduser(args.fix)))
+        self.fix = [] if args.fix == "none" else patches_of(path)
         um = args.arch == "um"
         if not um and getattr(args, "selftest", False):
             raise Stop("--selftest: only UML boots from the host's files, leave --arch out")
@@ -359,7 +382,7 @@ class Kernel:
                 for words in re.findall(f"^# {what}: (.*)", read(config), re.M) for word in shlex.split(words)]
 
     def __str__(self) -> str:
-        fix = {"ours": "ours (fs/fuse/*.patch)", "none": "none (the tree as it is)"}.get(self.args.fix, self.args.fix)
+        fix = {"ours": "ours (fs/fuse/fix/)", "none": "none (the tree as it is)"}.get(self.args.fix, self.args.fix)
         arch = f", {self.args.arch}" if self.args.arch != "um" else ""
         return f"Linux {self.version} ({self.name}), fix: {fix}, profile {self.args.profile}{arch}"
 
@@ -608,8 +631,8 @@ def add_arguments(parser: argparse.ArgumentParser, fix: bool = True, timeout: in
     parser.add_argument("--kdir", metavar="DIR", help="kernel tree (Linux 7.2 or later, git checkout or not, not "
                         "configured in place); only read (default: the one tools/kernel-source gets)")
     if fix:
-        parser.add_argument("--fix", metavar="ours|none|PATCHFILE", help="ours: fs/fuse/*.patch; none: the tree as "
-                            "it is; PATCHFILE: a -p1 patch (diff or git mail) instead of ours (default: ours)")
+        parser.add_argument("--fix", metavar="ours|none|PATCHES", help="ours: fs/fuse/fix/; none: the tree as "
+                            "it is; PATCHES: -p1 patches instead of ours, as a file, a mailbox, a folder, or a pattern, in order (default: ours)")
     parser.add_argument("--timeout", metavar="SECONDS", type=positive, default=timeout,
                         help=f"of a boot (default: {timeout or '120, with the profile debug 600'})")
     parser.add_argument("--jobs", metavar="N", type=positive, default=os.cpu_count() or 1, help="of make (default: all CPUs)")
