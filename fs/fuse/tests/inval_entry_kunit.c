@@ -359,7 +359,6 @@ static void parent_attributes(struct kunit *test)
 	/* But not who owns it. */
 	file = fuse_fx_open(fx, "dir", O_RDONLY | O_DIRECTORY);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
-	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
 	KUNIT_EXPECT_EQ(test, vfs_getattr(&file->f_path, &stat, STATX_UID, 0), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked);
 	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
@@ -661,6 +660,66 @@ static void late_attributes(struct kunit *test)
 	fuse_fake_let_go(fx->server);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
 	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
+}
+
+/* Calls whose answers make a node known, or tell of one that is known. */
+static const struct late_node_param {
+	const char *name;
+	int (*call)(struct fuse_fx_op *op);
+	const char *path[2];
+	unsigned int flags;
+	u32 opcode;
+} late_node_params[] = {
+	{ "lookup", fuse_fx_do_open, { "dir/file" }, O_RDWR, FUSE_LOOKUP },
+	{ "readdirplus", fuse_fx_do_readdir, { "dir" }, 0, FUSE_READDIRPLUS },
+	{ "create", fuse_fx_do_open, { "dir/new" }, O_CREAT | O_RDWR, FUSE_CREATE },
+	{ "mknod", fuse_fx_do_mknod, { "dir/new" }, 0, FUSE_MKNOD },
+	{ "mkdir", fuse_fx_do_mkdir, { "dir/new" }, 0, FUSE_MKDIR },
+	{ "symlink", fuse_fx_do_symlink, { "dir/new" }, 0, FUSE_SYMLINK },
+	{ "link", fuse_fx_do_link, { "other", "dir/new" }, 0, FUSE_LINK },
+};
+
+KUNIT_ARRAY_PARAM_DESC(late_node, late_node_params, name);
+
+/* Its attributes change before the answer arrives, and its nodeid is notified. */
+static void late_node(struct kunit *test)
+{
+	const struct late_node_param *param = test->param_value;
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op call = {
+		.path	= { param->path[0], param->path[1] },
+		.flags	= param->flags,
+	};
+	const char *name = param->opcode == FUSE_LOOKUP ||
+			   param->opcode == FUSE_READDIRPLUS ? "file" : "new";
+	struct kunit_thread *caller;
+	struct fuse_fake_hook *hold;
+	struct dentry *dir;
+	struct kstat stat;
+	struct path path;
+	unsigned int asked;
+	u64 parent;
+
+	parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	fuse_fake_add(fx->server, "other", S_IFREG | 0644);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "other"), 0);
+	dir = fuse_fx_hold(fx, "dir");
+
+	hold = fuse_fake_hold(fx->server, param->opcode, FUSE_FAKE_STOP_BEHIND);
+	caller = fuse_fx_run(fx, param->call, &call);
+	fuse_fake_hold_wait(hold);
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval_inode(fx, fuse_fake_find(fx->server, parent, name)),
+			param->opcode == FUSE_LINK ? 0 : -ENOENT);
+	/* An open may be the first who asks. */
+	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
+	fuse_fake_let_go(fx->server);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
+
+	path = (struct path) { .mnt = fx->mnt, .dentry = fuse_fx_hold_cached(fx, dir, name) };
+	KUNIT_ASSERT_NOT_NULL(test, path.dentry);
+	KUNIT_EXPECT_EQ(test, vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
 }
 
 /*
@@ -1026,6 +1085,7 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(positive_parent_locked_expire),
 	KUNIT_CASE_PARAM(late_answer, late_gen_params),
 	KUNIT_CASE(late_attributes),
+	KUNIT_CASE_PARAM(late_node, late_node_gen_params),
 	KUNIT_CASE(late_answer_moved),
 	KUNIT_CASE(late_answer_replaced),
 	KUNIT_CASE_PARAM(late_answer_overtaken, overtaking_gen_params),
