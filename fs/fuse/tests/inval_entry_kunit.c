@@ -359,6 +359,7 @@ static void parent_attributes(struct kunit *test)
 	/* But not who owns it. */
 	file = fuse_fx_open(fx, "dir", O_RDONLY | O_DIRECTORY);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
 	KUNIT_EXPECT_EQ(test, vfs_getattr(&file->f_path, &stat, STATX_UID, 0), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked);
 	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
