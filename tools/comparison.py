@@ -50,7 +50,7 @@ class Comparison:
         height, scale = 18 * len(self.values) + 50, 150 / self.goal
         bars = ""
         for i, row in enumerate(self.values):
-            value = 1 / self.ratio(row) if row.unit.startswith("calls") else self.ratio(row)
+            value = self.ratio(row)
             y, width = 40 + 18 * i, min(value * scale, 300)
             what = row.what + (f", {row.size}" if row.size else "")
             bars += (f'<text x="350" y="{y + 12}" text-anchor="end">{what}</text>'

@@ -407,7 +407,8 @@ class Kernel:
         os.makedirs(self.build_dir, exist_ok=True)
         log = os.path.join(self.build_dir, "judge-build.log")
         progress.enter("build", log)
-        options = [*self.arch, *self.make_options, *(f"--kunitconfig={config}" for config in self.configs)]
+        options = [*self.arch, *self.make_options, *self.asked("instead", "kconfig_add"),
+                   *(f"--kunitconfig={config}" for config in self.configs)]
         jobs = f"--jobs={self.args.jobs}"
         env = {} if self.arch else with_ccache()
         failed, configured = 0, ""

@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * bench - what a notification costs a server, with libfuse and the system call
+ * bench - what is left of the cache under notifications, with libfuse and the system call
  *
- * As the suite fuse_inval_bench, from user space: names are cached, and the clock runs
- * while the server notifies them; and how long that takes for a name which is not
- * cached, while a request of the server's holds the lock of the directory. It says
- * numbers and judges none of them.
+ * How many stat() calls are answered from the cache while the name is notified once a
+ * millisecond; what is cached of a large directory when a name in it was notified during
+ * each request of a listing; and how long a notification of a name that is not cached takes
+ * while a request of the server's holds the lock of the directory. It says numbers and
+ * judges none of them.
  */
 
 #define _GNU_SOURCE
 #define FUSE_USE_VERSION 312
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,40 +28,18 @@
 #include <unistd.h>
 
 #define MOUNT	"/tmp/bench"
-#define ROUNDS	15	/* the median counts */
-#define BATCH	128	/* calls between two looks at the clock */
 #define DIR_INO	2UL
 #define FILE_INO 1000UL	/* of the first one */
+#define FILES	100000UL
+#define HOLD_MS	100
 
-enum call { INVAL, EXPIRE, DELETE, CALLS };
-enum entry { NEGATIVE, FILES, ABSENT, ENTRIES };	/* names begin with n, f, a */
-
-static const char * const calls[] = { "inval", "expire", "delete" };
-static const char * const entries[] = { "negative", "file", "absent" };
 static struct fuse_session *session;
-static sem_t held;
-static unsigned int hold_ms;
+static atomic_ulong lookups;
+static sem_t held, reading;
 
-static unsigned long now(void)
+static void say(const char *what, unsigned long size, unsigned long n, const char *unit)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000UL + ts.tv_nsec;
-}
-
-static int compare(const void *a, const void *b)
-{
-	unsigned long x = *(const unsigned long *)a, y = *(const unsigned long *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static void say(const char *what, unsigned int size, unsigned long *values, const char *unit)
-{
-	qsort(values, ROUNDS, sizeof(*values), compare);
-	printf("# user: bench: %s, %u: %lu %s, %lu to %lu\n", what, size, values[ROUNDS / 2],
-	       unit, values[0], values[ROUNDS - 1]);
+	printf("# user: bench: %s, %lu: %lu %s, %lu to %lu\n", what, size, n, unit, n, n);
 }
 
 static void fail(const char *what, const char *name, int answer)
@@ -68,38 +49,66 @@ static void fail(const char *what, const char *name, int answer)
 }
 
 /*
- * The server.
+ * The server: a directory d with the files f0, f1, ...
  */
 
 static void do_init(void *data, struct fuse_conn_info *conn)
 {
 	(void)data;
-	conn->want &= ~(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+	/* Also when nobody has looked at a name yet. */
+	conn->want &= ~(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
+			FUSE_CAP_READDIRPLUS_AUTO);
+}
+
+static struct fuse_entry_param entry(fuse_ino_t ino)
+{
+	return (struct fuse_entry_param) {
+		.ino = ino, .entry_timeout = 3600, .attr_timeout = 3600,
+		.attr.st_ino = ino, .attr.st_nlink = 1,
+		.attr.st_mode = ino < FILE_INO ? S_IFDIR | 0755 : S_IFREG | 0644,
+	};
 }
 
 static void do_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
 {
-	struct fuse_entry_param e = { .entry_timeout = 3600, .attr_timeout = 3600 };
+	struct fuse_entry_param e = { .entry_timeout = 3600 };
 
-	if (dir == FUSE_ROOT_ID && *name == 'f') {
-		e.ino = FILE_INO + strtoul(name + 1, NULL, 10);
-		e.attr.st_mode = S_IFREG | 0644;
-	} else if (dir == FUSE_ROOT_ID && *name == 'd') {
-		e.ino = DIR_INO;
-		e.attr.st_mode = S_IFDIR | 0755;
-	}
-	e.attr.st_ino = e.ino;
-	e.attr.st_nlink = 1;
+	lookups++;
+	if (dir == DIR_INO && *name == 'f')
+		e = entry(FILE_INO + strtoul(name + 1, NULL, 10));
+	else if (dir == FUSE_ROOT_ID && *name == 'd')
+		e = entry(DIR_INO);
 	fuse_reply_entry(req, &e);
 }
 
 static void do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct stat st = { .st_ino = ino, .st_nlink = 1 };
+	struct fuse_entry_param e = entry(ino);
 
 	(void)fi;
-	st.st_mode = ino < FILE_INO ? S_IFDIR | 0755 : S_IFREG | 0644;
-	fuse_reply_attr(req, &st, 3600);
+	fuse_reply_attr(req, &e.attr, 3600);
+}
+
+static void do_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+			   struct fuse_file_info *fi)
+{
+	char buf[1 << 16], name[16];
+	size_t used = 0, len;
+
+	(void)ino;
+	(void)fi;
+	sem_post(&reading);
+	for (; (unsigned long)off < FILES; off++) {
+		struct fuse_entry_param e = entry(FILE_INO + off);
+
+		snprintf(name, sizeof(name), "f%lu", (unsigned long)off);
+		len = fuse_add_direntry_plus(req, buf + used, sizeof(buf) - used, name, &e,
+					     off + 1);
+		if (used + len > size || used + len > sizeof(buf))
+			break;
+		used += len;
+	}
+	fuse_reply_buf(req, buf, used);
 }
 
 /* The kernel holds the directory's lock until this answers. */
@@ -109,12 +118,13 @@ static void do_mkdir(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mo
 	(void)name;
 	(void)mode;
 	sem_post(&held);
-	usleep(hold_ms * 1000);
+	usleep(HOLD_MS * 1000);
 	fuse_reply_err(req, EPERM);
 }
 
 static const struct fuse_lowlevel_ops ops = {
 	.init = do_init, .lookup = do_lookup, .getattr = do_getattr, .mkdir = do_mkdir,
+	.readdirplus = do_readdirplus,
 };
 
 static void *serve(void *unused)
@@ -123,54 +133,84 @@ static void *serve(void *unused)
 	exit(fuse_session_loop(session) ? 1 : 0);
 }
 
-static int notify(enum call call, fuse_ino_t dir, fuse_ino_t child, const char *name)
-{
-	size_t len = strlen(name);
-
-	if (call == INVAL)
-		return fuse_lowlevel_notify_inval_entry(session, dir, name, len);
-	if (call == DELETE)
-		return fuse_lowlevel_notify_delete(session, dir, child, name, len);
-#if FUSE_MINOR_VERSION < 15
-	return fuse_lowlevel_notify_expire_entry(session, dir, name, len, FUSE_LL_EXPIRE_ONLY);
-#else
-	return fuse_lowlevel_notify_expire_entry(session, dir, name, len);
-#endif
-}
-
 /*
  * The measurements.
  */
 
-/* What a name leads to is kept open until the clock has stopped, so no call has to evict it. */
-static void measure(enum call call, enum entry entry)
+static unsigned long now(void)
 {
-	int i, round, answer, expected = entry == ABSENT ? -ENOENT : 0, fds[BATCH], refused;
-	unsigned long values[ROUNDS], start;
-	char names[BATCH][8], path[32];
+	struct timespec ts;
 
-	for (i = 0; i < BATCH; i++)
-		snprintf(names[i], sizeof(names[i]), "%c%d", *entries[entry], i);
-	for (round = 0; round < ROUNDS; round++) {
-		for (i = 0; i < BATCH && entry != ABSENT; i++) {
-			snprintf(path, sizeof(path), MOUNT "/%s", names[i]);
-			fds[i] = open(path, O_PATH);
-			refused = fds[i] < 0;
-			if (entry == NEGATIVE ? !refused : refused)
-				fail("open", path, errno);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000UL + ts.tv_nsec;
+}
+
+static void inval(void)
+{
+	int answer = fuse_lowlevel_notify_inval_entry(session, DIR_INO, "f0", 2);
+
+	if (answer && answer != -ENOENT)
+		fail("inval", "f0", answer);
+}
+
+static void stat_name(unsigned long i)
+{
+	char path[32];
+	struct stat st;
+
+	snprintf(path, sizeof(path), MOUNT "/d/f%lu", i);
+	if (stat(path, &st))
+		fail("stat", path, errno);
+}
+
+/* A name that is looked at all the time, and notified once a millisecond, for a second. */
+static void measure_name(void)
+{
+	unsigned long calls = 0, notified = 0, start = now();
+
+	lookups = 0;
+	while (now() < start + 1000000000UL) {
+		if (now() >= start + notified * 1000000) {
+			inval();
+			notified++;
 		}
-		start = now();
-		for (i = 0; i < BATCH; i++) {
-			answer = notify(call, FUSE_ROOT_ID, FILE_INO + i, names[i]);
-			if (answer != expected)
-				fail(calls[call], names[i], answer);
-		}
-		values[round] = (now() - start) / BATCH;
-		for (i = 0; i < BATCH && entry == FILES; i++)
-			close(fds[i]);
+		stat_name(0);
+		calls++;
 	}
-	snprintf(path, sizeof(path), "%s %s", calls[call], entries[entry]);
-	say(path, BATCH, values, "ns");
+	say("notified each ms: LOOKUPs per second", 0, lookups, "calls");
+	say("notified each ms: of 10000 stat(), cached", 0,
+	    (calls - lookups) * 10000 / calls, "calls");
+}
+
+static void *inval_when_read(void *unused)
+{
+	for (;;) {
+		sem_wait(&reading);
+		inval();
+	}
+	return unused;
+}
+
+/* A directory that is listed while f0 in it is notified, once in each READDIRPLUS. */
+static void measure_directory(void)
+{
+	unsigned long i, listed = 0;
+	pthread_t thread;
+	DIR *dir;
+
+	pthread_create(&thread, NULL, inval_when_read, NULL);
+	dir = opendir(MOUNT "/d");
+	if (!dir)
+		fail("opendir", "d", errno);
+	while (readdir(dir))
+		listed++;
+	closedir(dir);
+	if (listed != FILES)
+		fail("readdir", "d", listed);
+	lookups = 0;
+	for (i = 0; i < FILES; i++)
+		stat_name(i);
+	say("listed and notified: names cached", FILES, FILES - lookups, "names");
 }
 
 static void *make_dir(void *unused)
@@ -180,24 +220,21 @@ static void *make_dir(void *unused)
 	return unused;
 }
 
-static void measure_held(unsigned int ms)
+static void measure_held(void)
 {
-	unsigned long values[ROUNDS], start;
 	pthread_t thread;
-	int round, answer;
+	unsigned long start, us;
+	int answer;
 
-	hold_ms = ms;
-	for (round = 0; round < ROUNDS; round++) {
-		pthread_create(&thread, NULL, make_dir, NULL);
-		sem_wait(&held);
-		start = now();
-		answer = notify(INVAL, DIR_INO, 0, "absent");
-		values[round] = (now() - start) / 1000;
-		if (answer != -ENOENT)
-			fail("inval", "absent", answer);
-		pthread_join(thread, NULL);
-	}
-	say("inval absent, a request holds the directory for ms", ms, values, "us");
+	pthread_create(&thread, NULL, make_dir, NULL);
+	sem_wait(&held);
+	start = now();
+	answer = fuse_lowlevel_notify_inval_entry(session, DIR_INO, "absent", strlen("absent"));
+	us = (now() - start) / 1000;
+	say("inval absent, while a request is answered after ms", HOLD_MS, us, "us");
+	if (answer != -ENOENT)
+		fail("inval", "absent", answer);
+	pthread_join(thread, NULL);
 }
 
 /* Nothing of the mount is seen elsewhere, or left behind. */
@@ -217,25 +254,19 @@ static int prepare(void)
 	session = fuse_session_new(&args, &ops, sizeof(ops), NULL);
 	/* Notifications are refused before the first request has been answered. */
 	return !session || fuse_session_mount(session, path) || sem_init(&held, 0, 0) ||
+	       sem_init(&reading, 0, 0) ||
 	       pthread_create(&thread, NULL, serve, NULL) || stat(MOUNT "/d", &st);
 }
 
 int main(void)
 {
-	static const unsigned int mss[] = { 1, 10, 100 };
-	enum entry entry;
-	enum call call;
-	size_t i;
-
 	setlinebuf(stdout);
 	printf("KTAP version 1\n1..1\n");
 	if (prepare())
 		fail("mount", MOUNT, errno);
-	for (entry = 0; entry < ENTRIES; entry++)
-		for (call = 0; call < CALLS; call++)
-			measure(call, entry);
-	for (i = 0; i < sizeof(mss) / sizeof(*mss); i++)
-		measure_held(mss[i]);
+	measure_name();
+	measure_directory();
+	measure_held();
 	printf("ok 1 bench\n");
 	fflush(stdout);
 	_exit(0);	/* the mount ends with it */

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * KUnit benchmark of fuse_reverse_inval_entry(): what a call costs, by what is
- * cached for the name and by how much else is cached, and how long it waits.
+ * cached for the name and by how much else is cached, and what it costs others:
+ * who asks the server about names, and who notifies at the same time.
  *
  * It says numbers and judges none of them: they mean something only beside those
  * of another kernel, on the same machine at the same time.
  */
 
 #include <linux/dcache.h>
-#include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/ktime.h>
 #include <linux/math64.h>
 #include <linux/minmax.h>
 #include <linux/mount.h>
 #include <linux/sort.h>
+#include <linux/string.h>
 
 #include <kunit/test.h>
 #include <kunit/thread.h>
@@ -25,8 +26,8 @@
 
 #define BENCH_ROUNDS	15	/* the median counts */
 #define BENCH_BATCH	512	/* calls between two looks at the clock, at most */
-#define BENCH_THREADS	4
-#define BENCH_CALLS	50000	/* of a thread */
+#define BENCH_THREADS	4	/* at most */
+#define BENCH_LISTED	16	/* names in the directory of threads */
 
 enum bench_entry { BENCH_NEGATIVE, BENCH_FILE, BENCH_DIRECTORY, BENCH_ABSENT };
 enum bench_call { BENCH_INVAL, BENCH_EXPIRE, BENCH_DELETE };
@@ -50,11 +51,11 @@ static int bench_compare(const void *a, const void *b)
 
 /* For whoever compares two kernels: what was done, to how many, and the median. */
 static void bench_say(struct kunit *test, const char *what, unsigned int size, u64 *values,
-		      unsigned int nr, const char *unit)
+		      unsigned int nr)
 {
 	sort(values, nr, sizeof(*values), bench_compare, NULL);
-	kunit_info(test, "bench: %s, %u: %llu %s, %llu to %llu\n", what, size, values[nr / 2],
-		   unit, values[0], values[nr - 1]);
+	kunit_info(test, "bench: %s, %u: %llu ns, %llu to %llu\n", what, size, values[nr / 2],
+		   values[0], values[nr - 1]);
 }
 
 /* Negative entries beside, or below, what is notified. The server need not know. */
@@ -171,143 +172,97 @@ static void cost(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, wrong, 0);
 	fuse_fake_take_back_all(fx->server);
 	snprintf(what, sizeof(what), "%s %s", bench_calls[row->call], bench_entries[row->entry]);
-	bench_say(test, what, row->size, values, BENCH_ROUNDS, "ns");
+	bench_say(test, what, row->size, values, BENCH_ROUNDS);
 }
 
-static int bench_do_absent(struct fuse_fx_op *op)
-{
-	u64 *ns = op->data, start = ktime_get_ns();
-	int err;
+/* What threads do again and again; @name has room for the number of the thread. */
+struct bench_work {
+	const char *what;
+	int (*call)(struct fuse_fx_op *op);
+	const char *name;
+	unsigned int calls;
+	unsigned int threads;
+	bool many;	/* a directory for each */
+	int expected;
+};
 
-	err = bench_notify(get_fuse_conn_super(op->fx->mnt->mnt_sb), op->parent, 0, "absent", 0);
-	*ns = ktime_get_ns() - start;
-	return err;
+static int bench_do_expire(struct fuse_fx_op *op)
+{
+	return bench_notify(get_fuse_conn_super(op->fx->mnt->mnt_sb), op->parent, 0,
+			    kbasename(op->path[0]), FUSE_EXPIRE_ONLY);
 }
 
-/* How long a call for a name that is not cached takes while the directory is locked. */
-static void wait(struct kunit *test)
+static int bench_do_work(struct fuse_fx_op *op)
 {
-	const unsigned int *ms = test->param_value;
-	struct fuse_fixture *fx = test->priv;
-	struct dentry *dir = bench_dir(fx, "dir");
-	u64 *ns = kunit_kzalloc(test, sizeof(*ns), GFP_KERNEL); /* outlives the thread */
-	struct fuse_fx_op op = { .parent = get_node_id(d_inode(dir)), .data = ns };
-	u64 values[BENCH_ROUNDS / 3];
-	unsigned int round;
-	int err;
-
-	KUNIT_ASSERT_NOT_NULL(test, ns);
-	for (round = 0; round < ARRAY_SIZE(values); round++) {
-		struct fuse_fx_gate *gate = fuse_fx_gate(fx, dir);
-		struct kunit_thread *thread;
-
-		thread = fuse_fx_run(fx, bench_do_absent, &op);
-		fsleep(*ms * 1000);
-		fuse_fx_gate_open(gate);
-		KUNIT_ASSERT_TRUE(test, kunit_thread_join(thread, &err));
-		KUNIT_EXPECT_EQ(test, err, -ENOENT);
-		values[round] = div_u64(*ns, 1000);
-		/* The call did not wait for this, but the next gate would. */
-		KUNIT_ASSERT_TRUE(test, kunit_thread_join(gate->thread, &err));
-	}
-	bench_say(test, "inval absent, the directory locked for ms", *ms, values,
-		  ARRAY_SIZE(values), "us");
-}
-
-static int bench_do_calls(struct fuse_fx_op *op)
-{
-	struct fuse_conn *fc = get_fuse_conn_super(op->fx->mnt->mnt_sb);
+	const struct bench_work *work = op->data;
 	unsigned int i;
 
-	for (i = 0; i < BENCH_CALLS; i++) {
-		if (bench_notify(fc, op->parent, 0, op->path[0], FUSE_EXPIRE_ONLY))
+	for (i = 0; i < work->calls; i++) {
+		if (work->call(op) != work->expected)
 			return -EIO;
 		cond_resched();
 	}
 	return 0;
 }
 
-static void bench_threads(struct kunit *test, const char *what, bool many)
+/* Nanoseconds until all threads have ended, divided by their calls. */
+static void threads(struct kunit *test)
 {
-	const unsigned int *nr = test->param_value;
-	static const char * const dirs[] = { "d0", "d1", "d2", "d3" };
-	static const char * const names[] = { "f0", "f1", "f2", "f3" };
-	struct kunit_thread *threads[BENCH_THREADS];
-	struct fuse_fixture *fx = test->priv;
+	static const char * const dirs[BENCH_THREADS] = { "d0", "d1", "d2", "d3" };
+	const struct bench_work *work = test->param_value;
+	struct kunit_thread *running[BENCH_THREADS];
 	u64 values[BENCH_ROUNDS / 3], start;
+	char paths[BENCH_THREADS][16];
+	struct fuse_fixture *fx = test->priv;
+	unsigned int i, name, round;
 	u64 parents[BENCH_THREADS];
-	unsigned int i, round;
-	char path[16];
-	int err;
+	int at, err;
 
-	for (i = 0; i < *nr; i++) {
-		const char *dir = dirs[many ? i : 0];
-
-		if (many || !i)
-			bench_dir(fx, dir);
-		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
-		fuse_fake_add(fx->server, path, S_IFREG | 0644);
-		KUNIT_ASSERT_EQ(test, fuse_fx_stat(fx, path), 0);
-		parents[i] = fuse_fake_find(fx->server, FUSE_ROOT_ID, dir);
+	if (work->threads > num_online_cpus())
+		kunit_skip(test, "not enough processors");
+	for (i = 0; i < (work->many ? work->threads : 1); i++) {
+		parents[i] = get_node_id(d_inode(bench_dir(fx, dirs[i])));
+		for (name = 0; name < BENCH_LISTED; name++) {
+			snprintf(paths[i], sizeof(paths[i]), "%s/f%u", dirs[i], name);
+			fuse_fake_add(fx->server, paths[i], S_IFREG | 0644);
+			KUNIT_ASSERT_EQ(test, fuse_fx_stat(fx, paths[i]), 0);
+		}
 	}
+	/* From here on, whoever looks at a name asks for it. */
+	fx->server->entry_valid = 0;
+	fx->server->negative_valid = 0;
+
 	for (round = 0; round < ARRAY_SIZE(values); round++) {
 		start = ktime_get_ns();
-		for (i = 0; i < *nr; i++) {
-			struct fuse_fx_op op = { .parent = parents[i], .path = { names[i] } };
+		for (i = 0; i < work->threads; i++) {
+			struct fuse_fx_op op = { .path = { paths[i] }, .data = (void *)work };
 
-			threads[i] = fuse_fx_run(fx, bench_do_calls, &op);
+			name = work->many ? i : 0;
+			op.parent = parents[name];
+			at = snprintf(paths[i], sizeof(paths[i]), "%s/", dirs[name]);
+			snprintf(paths[i] + at, sizeof(paths[i]) - at, work->name, i);
+			running[i] = fuse_fx_run(fx, bench_do_work, &op);
 		}
-		for (i = 0; i < *nr; i++) {
-			KUNIT_ASSERT_TRUE(test, kunit_thread_join(threads[i], &err));
+		for (i = 0; i < work->threads; i++) {
+			KUNIT_ASSERT_TRUE(test, kunit_thread_join(running[i], &err));
 			KUNIT_EXPECT_EQ(test, err, 0);
 		}
-		values[round] = div64_u64(*nr * BENCH_CALLS * 1000000ULL, ktime_get_ns() - start);
+		values[round] = div_u64(ktime_get_ns() - start, work->threads * work->calls);
 	}
 	fuse_fake_take_back_all(fx->server);
-	bench_say(test, what, *nr, values, ARRAY_SIZE(values), "calls/ms");
-}
-
-static void one_directory(struct kunit *test)
-{
-	bench_threads(test, "expire, one directory, threads", false);
-}
-
-static void many_directories(struct kunit *test)
-{
-	bench_threads(test, "expire, a directory each, threads", true);
+	bench_say(test, work->what, work->threads, values, ARRAY_SIZE(values));
 }
 
 static const struct bench_row bench_rows[] = {
 	{ BENCH_NEGATIVE, BENCH_INVAL, 10 },
-	{ BENCH_NEGATIVE, BENCH_INVAL, 1000 },
-	{ BENCH_NEGATIVE, BENCH_INVAL, 100000 },
 	{ BENCH_NEGATIVE, BENCH_EXPIRE, 10 },
-	{ BENCH_NEGATIVE, BENCH_EXPIRE, 1000 },
-	{ BENCH_NEGATIVE, BENCH_EXPIRE, 100000 },
 	{ BENCH_NEGATIVE, BENCH_DELETE, 10 },
-	{ BENCH_NEGATIVE, BENCH_DELETE, 1000 },
-	{ BENCH_NEGATIVE, BENCH_DELETE, 100000 },
 	{ BENCH_FILE, BENCH_INVAL, 10 },
-	{ BENCH_FILE, BENCH_INVAL, 1000 },
-	{ BENCH_FILE, BENCH_INVAL, 100000 },
 	{ BENCH_FILE, BENCH_EXPIRE, 10 },
-	{ BENCH_FILE, BENCH_EXPIRE, 1000 },
-	{ BENCH_FILE, BENCH_EXPIRE, 100000 },
 	{ BENCH_FILE, BENCH_DELETE, 10 },
-	{ BENCH_FILE, BENCH_DELETE, 1000 },
-	{ BENCH_FILE, BENCH_DELETE, 100000 },
+	{ BENCH_FILE, BENCH_INVAL, 100000 },
 	{ BENCH_ABSENT, BENCH_INVAL, 10 },
-	{ BENCH_ABSENT, BENCH_INVAL, 1000 },
-	{ BENCH_ABSENT, BENCH_INVAL, 100000 },
-	{ BENCH_ABSENT, BENCH_EXPIRE, 10 },
-	{ BENCH_ABSENT, BENCH_EXPIRE, 1000 },
-	{ BENCH_ABSENT, BENCH_EXPIRE, 100000 },
-	{ BENCH_ABSENT, BENCH_DELETE, 10 },
-	{ BENCH_ABSENT, BENCH_DELETE, 1000 },
-	{ BENCH_ABSENT, BENCH_DELETE, 100000 },
 	{ BENCH_DIRECTORY, BENCH_INVAL, 10 },
-	{ BENCH_DIRECTORY, BENCH_INVAL, 100 },
-	{ BENCH_DIRECTORY, BENCH_INVAL, 1000 },
 	{ BENCH_DIRECTORY, BENCH_INVAL, 10000 },
 };
 
@@ -319,24 +274,29 @@ static void bench_row_desc(const struct bench_row *row, char *desc)
 
 KUNIT_ARRAY_PARAM(bench_row, bench_rows, bench_row_desc);
 
-static const unsigned int bench_mss[] = { 1, 10, 100 };
-static const unsigned int bench_nrs[] = { 1, 2, 3, 4 };
+static const struct bench_work bench_works[] = {
+	{ "expire, one directory, threads", bench_do_expire, "f%u", 50000, 4 },
+	{ "expire, a directory each, threads", bench_do_expire, "f%u", 50000, 4, .many = true },
+	{ "LOOKUP, threads", fuse_fx_do_stat, "absent%u", 10000, 1, .expected = -ENOENT },
+	{ "LOOKUP, threads", fuse_fx_do_stat, "absent%u", 10000, 4, .expected = -ENOENT },
+	{ "LOOKUP to revalidate, threads", fuse_fx_do_stat, "f%u", 10000, 1 },
+	{ "LOOKUP to revalidate, threads", fuse_fx_do_stat, "f%u", 10000, 4 },
+	{ "READDIRPLUS of 16 names, threads", fuse_fx_do_readdir, ".", 1000, 1 },
+	{ "READDIRPLUS of 16 names, threads", fuse_fx_do_readdir, ".", 1000, 4 },
+};
 
-static void bench_number_desc(const unsigned int *number, char *desc)
+static void bench_work_desc(const struct bench_work *work, char *desc)
 {
-	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%u", *number);
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s.%u", work->what, work->threads);
 }
 
-KUNIT_ARRAY_PARAM(bench_ms, bench_mss, bench_number_desc);
-KUNIT_ARRAY_PARAM(bench_nr, bench_nrs, bench_number_desc);
+KUNIT_ARRAY_PARAM(bench_work, bench_works, bench_work_desc);
 
 static const struct kunit_attributes bench_slow = { .speed = KUNIT_SPEED_SLOW };
 
 static struct kunit_case fuse_inval_bench_cases[] = {
 	KUNIT_CASE_PARAM_ATTR(cost, bench_row_gen_params, bench_slow),
-	KUNIT_CASE_PARAM_ATTR(wait, bench_ms_gen_params, bench_slow),
-	KUNIT_CASE_PARAM_ATTR(one_directory, bench_nr_gen_params, bench_slow),
-	KUNIT_CASE_PARAM_ATTR(many_directories, bench_nr_gen_params, bench_slow),
+	KUNIT_CASE_PARAM_ATTR(threads, bench_work_gen_params, bench_slow),
 	{}
 };
 
