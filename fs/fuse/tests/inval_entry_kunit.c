@@ -878,13 +878,14 @@ static void late_epoch(struct kunit *test)
 static void listing(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	u64 dir, seq;
+	u64 dir, file, seq;
 
 	fx->server->cache_dir = true;
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	file = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
 	seq = fuse_fake_list_seq(fx->server, dir);
+	KUNIT_EXPECT_EQ(test, fuse_fx_inval_inode(fx, file), 0);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
 	KUNIT_EXPECT_EQ(test, fuse_fake_list_seq(fx->server, dir), seq);
 
@@ -993,6 +994,33 @@ static void late_listing(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "other"));
 }
 
+/* The same of an old listing that is empty: it does not say that the cache is complete. */
+static void late_listing_empty(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op readdir = { .path = { "dir" } };
+	struct fuse_fx_op inval = { .path = { "file" } };
+	struct fuse_fake_hook *hold, *hold_new;
+	struct kunit_thread *old, *new;
+
+	fx->server->cache_dir = true;
+	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir"), 0);
+	hold = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEHIND);
+	old = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
+	fuse_fake_hold_wait(hold);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	notify_meanwhile(fx, inval, -ENOENT);
+	hold_new = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEFORE);
+	new = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
+	fuse_fake_hold_wait(hold_new);
+	fuse_fake_unhook(hold);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(old, NULL));
+	fuse_fake_unhook(hold_new);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(new, NULL));
+	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
+}
+
 /* A delete waits for the directory's lock, but the name is stale at once. */
 static void delete_parent_locked(struct kunit *test)
 {
@@ -1094,6 +1122,7 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(late_epoch),
 	KUNIT_CASE(listing),
 	KUNIT_CASE(late_listing),
+	KUNIT_CASE(late_listing_empty),
 	KUNIT_CASE(delete_parent_locked),
 	KUNIT_CASE(delete_waits),
 	KUNIT_CASE(race_delete),
