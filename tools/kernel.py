@@ -28,9 +28,10 @@ from typing import Any, Callable, Iterable, Mapping
 
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 BUILD = os.environ.get("FUSE_KUNIT_BUILD") or os.path.join(ROOT, "build")  # tools/test runs some at the same time
-OVERLAY = ("arch", "fs", "include", "lib", "scripts", "tools/testing")  # these mirror the kernel tree
+OVERLAY = ("arch", "Documentation", "fs", "include", "lib", "scripts", "tools/testing")  # these mirror the kernel tree
 PROFILES = os.path.join(ROOT, "tools/profiles")
-OUR_FIX = sorted(glob.glob(os.path.join(ROOT, "fs/fuse/*.[ch].patch")))
+OUR_FIX = sorted(path for name in ("fs/fuse/*.[ch]", "Documentation/filesystems/fuse/*.rst")
+                 for path in glob.glob(os.path.join(ROOT, name + ".patch")))
 DIR_C = "fs/fuse/dir.c"
 KUNIT = "tools/testing/kunit/kunit.py"
 TIME_IS_UP = "# judge: time is up"
