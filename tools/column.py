@@ -11,13 +11,14 @@ import json
 import os
 import re
 import time
+from typing import Any
 
 from guest import Outcome, boot, build_selftests
 from kernel import BUILD, ROOT, Kernel, Result, Schedules, Stop, failures, overlay, progress, read, signals
 
 LOG = "kernel_log.outside_of_cases"
 LIBFUSE = "inval_entry_test"  # tells stories of these suites, by the same names:
-STORIES = ("fuse_inval_entry", "fuse_inval_table")
+STORIES = ("fuse_inval_entry", "fuse_inval_table", "fuse_inval_waits")
 
 
 @dataclasses.dataclass
@@ -45,6 +46,7 @@ class Column:
         self.cells: dict[str, Cell] = {}
         self.broken: dict[str, int] = {}  # in how many schedules a property did not hold
         self.schedules = 0
+        self.waits: dict[str, dict[str, str]] = {}  # of a request: what waits for which lock, and when
         self.judged, self.why = "", ""
 
     def twins(self, case: str) -> list[str]:
@@ -81,7 +83,7 @@ class Column:
 
     def file(self, tree: str) -> str:
         """Where the result is kept: named after all that decides it."""
-        files = overlay()
+        files = [file for file in overlay() if "/Documentation/" not in file]
         files += [*self.kernel.configs, *(os.path.join(ROOT, "tools", name) for name in (
             "kernel.py", "guest.py", "guest/init", "column.py"))]
         parts = [tree, *(part for file in files for part in (file, read(file)))]
@@ -95,12 +97,12 @@ class Column:
         # A kernel with more time may not hang.
         if kept and (kept["timeout"] == self.kernel.args.timeout or "hangs" not in read(file)):
             self.judged, self.cells = kept["judged"], {case: Cell(**cell) for case, cell in kept["cells"].items()}
-            self.broken, self.schedules = kept["broken"], kept["schedules"]
+            self.broken, self.schedules, self.waits = kept["broken"], kept["schedules"], kept["waits"]
             progress.enter("matrix", f"{self.name}: judged {self.judged}")
             return
         progress.enter("matrix", f"{self.name}: to be judged")
         try:
-            self.cells, schedules = boot_all(self.kernel)
+            self.cells, schedules, self.waits = boot_all(self.kernel)
             self.broken, self.schedules = schedules.broken, schedules.total
         except Stop as why:
             if signals:
@@ -110,7 +112,7 @@ class Column:
             return
         self.judged = time.strftime("%Y-%m-%d %H:%M")
         write(file, json.dumps({"judged": self.judged, "timeout": self.kernel.args.timeout,
-                                "broken": self.broken, "schedules": self.schedules,
+                                "broken": self.broken, "schedules": self.schedules, "waits": self.waits,
                                 "cells": {case: dataclasses.asdict(cell) for case, cell in self.cells.items()}}))
 
 
@@ -121,10 +123,10 @@ def write(path: str, text: str) -> None:
     os.replace(path + ".new", path)
 
 
-def boot_all(kernel: Kernel) -> tuple[dict[str, Cell], Schedules]:
+def boot_all(kernel: Kernel) -> tuple[dict[str, Cell], Schedules, dict[str, dict[str, str]]]:
     """Every case gets a verdict: those after one that ends the kernel run in boots of their own."""
     kernel.build()
-    cells, schedules = {LOG: Cell("pass")}, Schedules()
+    cells, schedules, waits = {LOG: Cell("pass")}, Schedules(), dict[str, dict[str, str]]()
     todo = [""]  # what kunit.py is to choose; grows
     for chosen in todo:
         options = [chosen] if chosen else ["--filter=speed>very_slow"]
@@ -133,6 +135,7 @@ def boot_all(kernel: Kernel) -> tuple[dict[str, Cell], Schedules]:
             raise Stop(f"the kernel {'hangs' if result.hung else 'crashes'} at boot\nlog: {kernel.test_log}")
         take(result, cells)
         schedules.add(result.tests)
+        waits.update(read_waits(result.tests))
         if result.died_in and "." not in chosen:
             suite = result.died_in.split(".")[0]
             left = [case for case in kernel.list_cases(options) if case not in cells]
@@ -140,7 +143,23 @@ def boot_all(kernel: Kernel) -> tuple[dict[str, Cell], Schedules]:
     for program in build_selftests(kernel):
         if os.path.basename(program) == LIBFUSE:
             take_stories(boot(kernel, [program], [LIBFUSE], kernel.args.timeout), cells)
-    return cells, schedules
+    return cells, schedules, waits
+
+
+def read_waits(tests: Any) -> dict[str, dict[str, str]]:
+    """What fuse_inval_waits says: of each request, the notifications that wait while it is at the server, with the lock
+    that they wait for, and for which names."""
+    found: dict[str, dict[str, str]] = {}
+    for parameter in (parameter for suite in tests.subtests if suite.name == "fuse_inval_waits"
+                      for case in suite.subtests for parameter in case.subtests):
+        log = "\n".join(parameter.log)
+        there = next((line.split() for line in re.findall("states: (.*)", log)), [])
+        sets = {"any": there, "cached": [state for state in there if state != "not_cached"],
+                "positive": [state for state in there if state in ("file", "directory")]}
+        found[parameter.name] = {
+            what: next((name for name, states in sets.items() if states == when.split()), when.replace(" ", ", ").replace("_", " "))
+            for what, when in re.findall("waits: (.*, .*): (.*)", log)}
+    return found
 
 
 def take_stories(outcome: Outcome, cells: dict[str, Cell]) -> None:

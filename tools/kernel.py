@@ -29,7 +29,7 @@ from typing import Any, Callable, Iterable, Mapping
 
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 BUILD = os.environ.get("FUSE_KUNIT_BUILD") or os.path.join(ROOT, "build")  # tools/test runs some at the same time
-OVERLAY = ("arch", "fs", "include", "lib", "scripts", "tools/testing")  # these mirror the kernel tree
+OVERLAY = ("arch", "Documentation", "fs", "include", "lib", "scripts", "tools/testing")  # these mirror the kernel tree
 PROFILES = os.path.join(ROOT, "tools/profiles")
 OUR_FIX = os.path.join(ROOT, "fs/fuse/fix")
 DIR_C = "fs/fuse/dir.c"

@@ -358,7 +358,8 @@ static struct fuse_attr fuse_fake_attr(struct fuse_fake_server *server,
 		.ino		= node->nodeid,
 		.mode		= node->mode,
 		.nlink		= S_ISDIR(node->mode) ? 2 * node->nlink : node->nlink,
-		.size		= node->target ? strlen(node->target) : 0,
+		.size		= node->target ? strlen(node->target) :
+				  S_ISREG(node->mode) ? server->file_size : 0,
 		.blksize	= PAGE_SIZE,
 		.flags		= node->submount ? FUSE_ATTR_SUBMOUNT : 0,
 	};
@@ -629,6 +630,34 @@ static int fuse_fake_do_readdir(struct fuse_fake_server *server, struct fuse_req
 	return 0;
 }
 
+/* There is nothing but zeroes in files, whatever is written. */
+static int fuse_fake_do_read(struct fuse_fake_server *server, struct fuse_req *req)
+{
+	struct fuse_args_pages *ap = container_of(req->args, typeof(*ap), args);
+	const struct fuse_read_in *in = fuse_fake_in(req, 0);
+	size_t left = in->offset < server->file_size ?
+		      min_t(u64, in->size, server->file_size - in->offset) : 0;
+	unsigned int i;
+
+	req->args->out_args[0].size = left;
+	for (i = 0; i < ap->num_folios && left; i++) {
+		size_t len = min_t(size_t, left, ap->descs[i].length);
+
+		folio_zero_range(ap->folios[i], ap->descs[i].offset, len);
+		left -= len;
+	}
+	return 0;
+}
+
+static int fuse_fake_do_write(struct fuse_req *req)
+{
+	const struct fuse_write_in *in = fuse_fake_in(req, 0);
+	struct fuse_write_out out = { .size = in->size };
+
+	fuse_fake_out(req, 0, &out, sizeof(out));
+	return 0;
+}
+
 static int fuse_fake_do_statfs(struct fuse_req *req)
 {
 	struct fuse_statfs_out out = {
@@ -702,6 +731,10 @@ static int fuse_fake_handle(struct fuse_fake_server *server, struct fuse_req *re
 	case FUSE_READDIR:
 	case FUSE_READDIRPLUS:
 		return fuse_fake_do_readdir(server, req, node);
+	case FUSE_READ:
+		return fuse_fake_do_read(server, req);
+	case FUSE_WRITE:
+		return fuse_fake_do_write(req);
 	case FUSE_STATFS:
 		return fuse_fake_do_statfs(req);
 	case FUSE_FORGET:
@@ -709,9 +742,14 @@ static int fuse_fake_handle(struct fuse_fake_server *server, struct fuse_req *re
 		fuse_fake_do_forget(server, node->nodeid,
 				    ((const struct fuse_forget_in *)fuse_fake_in(req, 0))->nlookup);
 		return 0;
+	case FUSE_ACCESS:
 	case FUSE_FLUSH:
+	case FUSE_FSYNC:
+	case FUSE_FSYNCDIR:
+	case FUSE_NOTIFY_REPLY:
 	case FUSE_RELEASE:
 	case FUSE_RELEASEDIR:
+	case FUSE_SETXATTR:
 		return 0;
 	case FUSE_GETXATTR:
 		/* O_TRUNC asks for capabilities; many servers have no attributes. */
@@ -853,6 +891,8 @@ static struct fuse_fake_hook *fuse_fake_note(struct fuse_fake_server *server,
 	guard(spinlock)(&server->lock);
 	if (opcode < FUSE_FAKE_OPCODES)
 		server->requests[opcode]++;
+	if (opcode == FUSE_NOTIFY_REPLY)
+		return NULL;
 	list_for_each_entry(hook, &server->hooks, list) {
 		if ((hook->task && hook->task != current) ||
 		    (hook->opcode && hook->opcode != opcode))

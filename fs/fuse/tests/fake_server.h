@@ -41,6 +41,7 @@ struct task_struct;
  * @negative_valid: seconds for which it may cache that a name does not exist;
  *	0 answers -ENOENT, which is not cached
  * @attr_valid: seconds for which it may cache attributes
+ * @file_size: size of every file
  * @cache_dir: the kernel may cache listings
  * @work: answers the requests that nobody waits for
  * @lock: protects the members from @queue to @requests
@@ -61,6 +62,7 @@ struct fuse_fake_server {
 	unsigned int entry_valid;
 	unsigned int negative_valid;
 	unsigned int attr_valid;
+	unsigned int file_size;
 	bool cache_dir;
 
 	struct work_struct work;
@@ -116,8 +118,8 @@ enum fuse_fake_stop {
 /**
  * struct fuse_fake_hook - What happens when a request comes
  * @task: only a request of this task, or NULL
- * @opcode: only one with this opcode, or 0. FORGETs do not count: nobody waits for
- *	them.
+ * @opcode: only one with this opcode, or 0. FORGET and NOTIFY_REPLY do not count:
+ *	nobody waits for them.
  * @skip: so many of these requests are let through first
  * @change: what changes behind the kernel's back just ahead of the request
  * @path: the name that changes

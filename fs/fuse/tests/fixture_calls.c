@@ -491,13 +491,14 @@ int fuse_fx_do_getattr(struct fuse_fx_op *op)
 
 int fuse_fx_do_chmod(struct fuse_fx_op *op)
 {
-	struct iattr attr = { .ia_valid = ATTR_MODE, .ia_mode = S_IFDIR | 0700 };
+	struct iattr attr = { .ia_valid = ATTR_MODE };
 	struct path path;
 	int err;
 
-	err = fuse_fx_lookup(op->fx, op->path[0], LOOKUP_DIRECTORY, &path);
+	err = fuse_fx_lookup(op->fx, op->path[0], 0, &path);
 	if (err)
 		return err;
+	attr.ia_mode = (d_inode(path.dentry)->i_mode & S_IFMT) | 0700;
 	inode_lock(d_inode(path.dentry));
 	err = notify_change(&nop_mnt_idmap, path.dentry, &attr, NULL);
 	inode_unlock(d_inode(path.dentry));

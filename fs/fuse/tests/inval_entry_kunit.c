@@ -473,69 +473,6 @@ static void not_cached(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "a/b"), -ENOENT);
 }
 
-/*
- * A server that notifies from inside a request must not wait for the lock which
- * the request itself holds, see libfuse issue 341. Here the request is a mkdir()
- * in the same directory.
- */
-static void parent_locked(struct kunit *test, const char *name, u32 flags, u64 child,
-			  int expected)
-{
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op mkdir = { .path = { "dir/new" } };
-	struct fuse_fx_op inval = { .path = { name }, .flags = flags, .child = child };
-	struct kunit_thread *server, *caller;
-	struct fuse_fake_hook *hold;
-	struct dentry *dir;
-	int err;
-
-	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	dir = fuse_fx_hold(fx, "dir");
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
-
-	hold = fuse_fake_hold(fx->server, FUSE_MKDIR, FUSE_FAKE_STOP_BEFORE);
-	caller = fuse_fx_run(fx, fuse_fx_do_mkdir, &mkdir);
-	fuse_fake_hold_wait(hold);
-
-	server = fuse_fx_run(fx, fuse_fx_do_notify, &inval);
-	KUNIT_EXPECT_FALSE_MSG(test,
-			       kunit_thread_sleeps_on_rwsem(server, &d_inode(dir)->i_rwsem),
-			       "the notification waits for the parent's lock");
-
-	fuse_fake_let_go(fx->server);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(server, &err));
-	KUNIT_EXPECT_EQ(test, err, expected);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, &err));
-	KUNIT_EXPECT_EQ(test, err, 0);
-}
-
-static void not_cached_parent_locked(struct kunit *test)
-{
-	parent_locked(test, "absent", 0, 0, -ENOENT);
-}
-
-static void negative_parent_locked(struct kunit *test)
-{
-	parent_locked(test, "none", 0, 0, 0);
-}
-
-static void negative_parent_locked_delete(struct kunit *test)
-{
-	parent_locked(test, "none", 0, 4711, 0);
-}
-
-static void positive_parent_locked(struct kunit *test)
-{
-	parent_locked(test, "file", 0, 0, 0);
-}
-
-static void positive_parent_locked_expire(struct kunit *test)
-{
-	parent_locked(test, "file", FUSE_EXPIRE_ONLY, 0, 0);
-}
-
 /* Notify while a request is stopped, and see that it does not wait for that. */
 static void notify_meanwhile(struct fuse_fixture *fx, struct fuse_fx_op notify, int expected)
 {
@@ -1107,11 +1044,6 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(parent_not_kept),
 	KUNIT_CASE(parent_not_a_directory),
 	KUNIT_CASE(not_cached),
-	KUNIT_CASE(not_cached_parent_locked),
-	KUNIT_CASE(negative_parent_locked),
-	KUNIT_CASE(negative_parent_locked_delete),
-	KUNIT_CASE(positive_parent_locked),
-	KUNIT_CASE(positive_parent_locked_expire),
 	KUNIT_CASE_PARAM(late_answer, late_gen_params),
 	KUNIT_CASE(late_attributes),
 	KUNIT_CASE_PARAM(late_node, late_node_gen_params),

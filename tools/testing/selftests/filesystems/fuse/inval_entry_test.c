@@ -41,6 +41,7 @@
 #include <sys/inotify.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
@@ -100,6 +101,7 @@ static struct {
 	const char *change;	/* or before its answer is sent, to add or remove this */
 	bool late;		/* the request is here, and the answer is to wait */
 	bool in_handler;	/* notify there */
+	unsigned int in_each;	/* expire in the handler of each request, inval in that of this */
 
 	struct notification note;
 	sem_t stopped, go;
@@ -287,6 +289,14 @@ static void server_arrived(const struct fuse_in_header *in)
 	pthread_mutex_unlock(&srv.lock);
 	if (stop && !srv.change)
 		server_stop(NULL);
+	if (srv.in_each) {
+		srv.note.what = EXPIRE;
+		server_notify();
+	}
+	if (srv.in_each == in->opcode) {
+		srv.note.what = INVAL;
+		server_notify();
+	}
 }
 
 /* Unlock: it is clear what the answer will be, and it has not been sent yet. */
@@ -1324,43 +1334,71 @@ TEST_F(inval_entry, not_cached)
 	EXPECT_EQ(-ENOENT, inval(ROOT, "a/b"));
 }
 
-/*
- * A server that notifies from inside a request must not wait for the lock which the
- * request itself holds, see libfuse issue 341. Here the request is a mkdir() in the
- * same directory.
- */
-static void parent_locked(struct __test_metadata *_metadata, enum what what,
-			  const char *name, int answer)
+/* Make a system call that sends such a request. Not all of them succeed with this server. */
+static int make_request(unsigned int opcode)
 {
+	char byte = 0;
+	int fd;
+
+	switch (opcode) {
+	case FUSE_LOOKUP:	return look("dir/file");
+	case FUSE_GETATTR:	return look("dir");
+	case FUSE_SETATTR:	return chmod("dir", 0700);
+	case FUSE_STATFS:	return statfs("dir", &(struct statfs) {});
+	case FUSE_GETXATTR:	return getxattr("dir", "user.inval_entry", NULL, 0);
+	case FUSE_SETXATTR:	return setxattr("dir", "user.inval_entry", "", 0, 0);
+	case FUSE_SYMLINK:	return symlink("target", "dir/new");
+	case FUSE_LINK:		return link("dir/file", "dir/new");
+	case FUSE_MKNOD:	return mknod("dir/new", S_IFREG | 0644, 0);
+	case FUSE_UNLINK:	return unlink("dir/new");
+	case FUSE_MKDIR:	return mkdir("dir/new", 0755);
+	case FUSE_RENAME2:	return do_rename("dir/new", "dir/next", RENAME_NOREPLACE);
+	case FUSE_RENAME:	return rename("dir/next", "dir/new");
+	case FUSE_RMDIR:	return rmdir("dir/new");
+	case FUSE_CREATE:	return close(open("dir/new", O_CREAT | O_RDWR | O_CLOEXEC, 0644));
+	case FUSE_OPENDIR:
+	case FUSE_READDIRPLUS:	return listed("dir", "file");
+	}
+	fd = open("dir/file", O_RDWR | O_CLOEXEC);
+	if (opcode == FUSE_WRITE)
+		write(fd, &byte, 1);
+	else
+		read(fd, &byte, 1);
+	return fsync(fd) | close(fd);
+}
+
+/*
+ * A server with one thread may notify in the handler of any request: of a cached name
+ * in the directory that the request is about, or that its name is in. See libfuse issue
+ * 341.
+ */
+TEST_F(inval_entry, at_server)
+{
+	static const unsigned int opcodes[] = {
+		FUSE_LOOKUP, FUSE_GETATTR, FUSE_SETATTR, FUSE_STATFS, FUSE_GETXATTR,
+		FUSE_SETXATTR, FUSE_SYMLINK, FUSE_LINK, FUSE_MKNOD, FUSE_UNLINK, FUSE_MKDIR,
+		FUSE_RENAME2, FUSE_RENAME, FUSE_RMDIR, FUSE_CREATE, FUSE_OPENDIR,
+		FUSE_READDIRPLUS, FUSE_OPEN, FUSE_READ, FUSE_WRITE, FUSE_FSYNC, FUSE_FLUSH,
+	};
 	fuse_ino_t dir = server_add("dir", S_IFDIR);
-	struct call mkdir = { FUSE_MKDIR, "dir/new" };
+	unsigned int i;
 
 	server_add("dir/file", S_IFREG);
-	EXPECT_EQ(0, look("dir/file"));
-	EXPECT_EQ(-ENOENT, look("dir/none"));
-
-	EXPECT_EQ(answer, notify_during(&mkdir, false, what, dir, 0, name));
-	EXPECT_EQ(0, mkdir.err);
-}
-
-TEST_F(inval_entry, not_cached_parent_locked)
-{
-	parent_locked(_metadata, INVAL, "absent", -ENOENT);
-}
-
-TEST_F(inval_entry, negative_parent_locked)
-{
-	parent_locked(_metadata, INVAL, "none", 0);
-}
-
-TEST_F(inval_entry, positive_parent_locked)
-{
-	parent_locked(_metadata, INVAL, "file", 0);
-}
-
-TEST_F(inval_entry, positive_parent_locked_expire)
-{
-	parent_locked(_metadata, EXPIRE, "file", 0);
+	memset(srv.requests, 0, sizeof(srv.requests));
+	srv.timeout = 0;
+	srv.note = (struct notification) { .dir = dir, .name = "file" };
+	for (i = 0; i < ARRAY_SIZE(opcodes); i++) {
+		EXPECT_EQ(0, look("dir/file"));
+		alarm(NOTIFY_LIMIT);
+		srv.in_each = opcodes[i];
+		make_request(opcodes[i]);
+		srv.in_each = 0;
+		judge();
+	}
+	for (i = 0; i < ARRAY_SIZE(opcodes); i++)
+		EXPECT_LT(0, server_requests(opcodes[i]))
+			TH_LOG("no request %u", opcodes[i]);
+	srv.timeout = TIMEOUT;
 }
 
 /* Calls whose answers are on their way when the server notifies. */
