@@ -41,6 +41,24 @@
 
 #include "kselftest_harness.h"
 
+/* What <linux/fuse.h> may be too old for. */
+#if FUSE_KERNEL_MINOR_VERSION < 40
+#define FUSE_NOTIFY_RESEND	7
+#define FUSE_UNIQUE_RESEND	0x8000000000000000ULL
+#endif
+#if FUSE_KERNEL_MINOR_VERSION < 44
+#define FUSE_NOTIFY_INC_EPOCH	8
+#endif
+#if FUSE_KERNEL_MINOR_VERSION < 45
+#define FUSE_NOTIFY_PRUNE	9
+
+struct fuse_notify_prune_out {
+	__u32 count;
+	__u32 padding;
+	__u64 spare;
+};
+#endif
+
 #define MNT		"/tmp/mnt"
 #define ROOT		FUSE_ROOT_ID
 #define NODES		128
@@ -171,7 +189,7 @@ static fuse_ino_t server_add(const char *path, mode_t type)
 	return ino;
 }
 
-static void server_link(const char *old, const char *new)
+static inline void server_link(const char *old, const char *new)
 {
 	const char *name;
 	fuse_ino_t dir;
@@ -246,6 +264,14 @@ static void server_stop(void)
 	sem_post(&srv.stopped);
 	if (!srv.at_stop)
 		server_wait(&srv.go);
+}
+
+/* Wait for a request that is not to be handled. */
+static inline const struct fuse_in_header *server_swallowed(struct __test_metadata *_metadata)
+{
+	EXPECT_TRUE(server_wait(&srv.stopped))
+		TH_LOG("no request");
+	return (void *)srv.request;
 }
 
 /* A request is here and has not been handled yet. Returns whether it is to be. */

@@ -7,43 +7,21 @@
  * written, and then everything is looked at again. What the server is asked for must
  * be exactly what the message made stale: nothing after one that is refused.
  *
- * The messages are rows of a table. Behind it the same is done to one good message of
- * each kind: it is cut, torn apart, sent by other ways and at other times. At last
- * there are random ones, of which the environment says how many and which:
+ * The messages are rows of a table. And one good message of each kind is cut, torn
+ * apart, sent in other ways, and changed at random. The environment says how often
+ * that, and which ones:
  *
  *   FUSE_FUZZ_COUNT=200000 FUSE_FUZZ_SEED=7 ./notify_malformed_test -t random
  */
 #define _GNU_SOURCE
 #include "fuse_test_server.h"
 
-#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
-
-/* What <linux/fuse.h> may be too old for. */
-#if FUSE_KERNEL_MINOR_VERSION < 40
-#define FUSE_NOTIFY_RESEND	7
-#define FUSE_UNIQUE_RESEND	(1ULL << 63)
-#endif
-#if FUSE_KERNEL_MINOR_VERSION < 44
-#define FUSE_NOTIFY_INC_EPOCH	8
-#endif
-#if FUSE_KERNEL_MINOR_VERSION < 45
-#define FUSE_NOTIFY_PRUNE	9
-
-struct fuse_notify_prune_out {
-	uint32_t count;
-	uint32_t padding;
-	uint64_t spare;
-};
-#endif
 
 #define BIT(n)		(1ULL << (n))
 #define HEADER		sizeof(struct fuse_out_header)
-#define INTERRUPT	1ULL	/* in the unique of what answers an INTERRUPT */
 #define LONGEST		(PATH_MAX - 1)	/* name, if a request may have two pages */
 
 /*
@@ -52,7 +30,7 @@ struct fuse_notify_prune_out {
 
 enum { DIR_ID = 2, FILE_ID, SUB_ID, LEAF_ID, EMPTY_ID, TOP_ID, NOBODY = 99 };
 
-enum { I_ROOT, I_DIR, I_FILE, I_LINK, I_NONE, I_SUB, I_LEAF, I_EMPTY, I_TOP, I_ABSENT, THINGS };
+enum { I_ROOT, I_DIR, I_DFILE, I_LINK, I_NONE, I_SUB, I_LEAF, I_EMPTY, I_TOP, I_ABSENT, THINGS };
 
 static const struct {
 	const char *path;
@@ -60,7 +38,7 @@ static const struct {
 } things[THINGS] = {
 	[I_ROOT]	= { ".",		S_IFDIR },
 	[I_DIR]		= { "dir",		S_IFDIR },
-	[I_FILE]	= { "dir/file",		S_IFREG },
+	[I_DFILE]	= { "dir/file",		S_IFREG },
 	[I_LINK]	= { "dir/link",		S_IFREG },	/* to dir/file */
 	[I_NONE]	= { "dir/none" },
 	[I_SUB]		= { "dir/sub",		S_IFDIR },
@@ -76,10 +54,10 @@ static const struct {
 #define DATA(thing)	BIT(I_##thing + 32)
 #define STORED		BIT(48)	/* there is data that a test has stored */
 #define WRONG		BIT(49)	/* an answer that was never right */
-#define IN_DIR		(NAME(FILE) | NAME(LINK) | NAME(NONE) | NAME(SUB) | NAME(LEAF))
+#define IN_DIR		(NAME(DFILE) | NAME(LINK) | NAME(NONE) | NAME(SUB) | NAME(LEAF))
 #define ALL_NAMES	(NAME(DIR) | IN_DIR | NAME(EMPTY) | NAME(TOP) | NAME(ABSENT))
 
-static uint64_t look_at_data(const char *path)
+static __u64 look_at_data(const char *path)
 {
 	char data[FILE_SIZE] = "";
 	int i, fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -94,10 +72,10 @@ static uint64_t look_at_data(const char *path)
 	return 0;
 }
 
-static uint64_t look_around(void)
+static __u64 look_around(void)
 {
 	int i, names, attrs, reads;
-	uint64_t seen = 0;
+	__u64 seen = 0;
 	struct statx stx;
 
 	for (i = 0; i < THINGS; i++) {
@@ -169,7 +147,7 @@ struct row {
 	int tail_len;
 	int more;	/* so many bytes more of the tail, or fewer, than there should be */
 	int err;
-	uint64_t stale;
+	__u64 stale;
 };
 
 #define ENTRY_LEN(parent_, flags_, name_, len)						\
@@ -198,8 +176,7 @@ struct row {
 #define STORE(node, offset_, count)							\
 	.what = "store " #node ", " #offset_ ", " #count,				\
 	.code = FUSE_NOTIFY_STORE, .size = sizeof(struct fuse_notify_store_out),	\
-	.arg.store = { .nodeid = (node), .offset = (offset_), .size = (count) },	\
-	.tail = pluses, .tail_len = (count)
+	.arg.store = { .nodeid = (node), .offset = (offset_), .size = (count) }
 
 #define RETRIEVE(unique, node, offset_, count)						\
 	.what = "retrieve " #node ", " #offset_ ", " #count,				\
@@ -210,66 +187,45 @@ struct row {
 	.what = "prune " #nodes ", " #count_,						\
 	.code = FUSE_NOTIFY_PRUNE, .size = sizeof(struct fuse_notify_prune_out),	\
 	.arg.prune = { .count = (count_) }, .tail = nodes, .tail_len = sizeof(nodes)
-#define PRUNE(nodes)	PRUNE_COUNT(nodes, sizeof(nodes) / sizeof(uint64_t))
-
-/* Inval_entry and delete, where they do the same. */
-#define BOTH(parent, name, err_, stale_)						\
-	{ ENTRY(parent, 0, name), .err = (err_), .stale = (stale_) },			\
-	{ DELETE(parent, FILE_ID, name), .err = (err_), .stale = (stale_) }
-#define BOTH_LEN(name, len, err_)							\
-	{ ENTRY_LEN(DIR_ID, 0, name, len), .err = (err_) },				\
-	{ DELETE_LEN(DIR_ID, FILE_ID, name, len), .err = (err_) }
+#define PRUNE(nodes)	PRUNE_COUNT(nodes, sizeof(nodes) / sizeof(__u64))
 
 static char pluses[3 * 4096];
-static const uint64_t no_nodes[] = {};
-static const uint64_t some_nodes[] = { TOP_ID, NOBODY, LEAF_ID };
-static const uint64_t nobody[] = { 0, NOBODY, UINT64_MAX, TOP_ID | BIT(32) };
-static const uint64_t in_use[] = { ROOT, DIR_ID, SUB_ID };
-static const uint64_t last_of_512[512] = { [511] = TOP_ID };
-static const uint64_t last_of_513[513] = { [512] = TOP_ID };
-static const uint64_t last_of_1025[1025] = { [1024] = TOP_ID };
+static const __u64 no_nodes[] = {};
+static const __u64 some_nodes[] = { TOP_ID, NOBODY, LEAF_ID };
+static const __u64 nobody[] = { 0, NOBODY, UINT64_MAX, TOP_ID | BIT(32) };
+static const __u64 in_use[] = { ROOT, DIR_ID, SUB_ID };
+static const __u64 last_of_512[512] = { [511] = TOP_ID };
+static const __u64 last_of_513[513] = { [512] = TOP_ID };
+static const __u64 last_of_1025[1025] = { [1024] = TOP_ID };
 
-/* One good message of each kind; the first ones have a name. */
-static const struct row good[] = {
-	{ ENTRY(DIR_ID, 0, "file"), .stale = NAME(FILE) | ATTR(DIR) },
-	{ DELETE(DIR_ID, FILE_ID, "file"), .stale = NAME(FILE) | ATTR(DIR) },
-	{ POLL(1) },
-	{ INODE(FILE_ID, 0, 0), .stale = ATTR(FILE) | DATA(FILE) },
-	{ STORE(TOP_ID, 8, 6), .stale = STORED },
-	{ RETRIEVE(4711, TOP_ID, 8, 16) },
-	{ .what = "resend", .code = FUSE_NOTIFY_RESEND },
-	{ .what = "inc_epoch", .code = FUSE_NOTIFY_INC_EPOCH, .stale = ALL_NAMES },
-	{ PRUNE(some_nodes), .stale = NAME(TOP) | NAME(LEAF) | NAME(SUB) },
-};
-
-#define for_each_kind(row)	for (row = good; row < good + ARRAY_SIZE(good); row++)
-
+/* An inval_entry without flags is sent as a delete that names no child, too. */
 static const struct row rows[] = {
 	/* The names that are cached. */
-	{ ENTRY(DIR_ID, FUSE_EXPIRE_ONLY, "file"), .stale = NAME(FILE) | ATTR(DIR) },
+	{ ENTRY(DIR_ID, FUSE_EXPIRE_ONLY, "file"), .stale = NAME(DFILE) | ATTR(DIR) },
 	{ ENTRY(DIR_ID, FUSE_EXPIRE_ONLY, "none"), .stale = NAME(NONE) | ATTR(DIR) },
 	{ ENTRY(ROOT, FUSE_EXPIRE_ONLY, "dir"), .stale = NAME(DIR) | ATTR(ROOT) },
-	BOTH(DIR_ID, "file", 0, NAME(FILE) | ATTR(DIR)),
-	BOTH(DIR_ID, "none", 0, NAME(NONE) | ATTR(DIR)),
+	{ ENTRY(DIR_ID, 0, "file"), .stale = NAME(DFILE) | ATTR(DIR) },
+	{ ENTRY(DIR_ID, 0, "none"), .stale = NAME(NONE) | ATTR(DIR) },
 	{ ENTRY(ROOT, 0, "dir"), .stale = NAME(DIR) | IN_DIR | ATTR(ROOT) },
+	{ DELETE(DIR_ID, FILE_ID, "file"), .stale = NAME(DFILE) | ATTR(DIR) },
 	{ DELETE(ROOT, DIR_ID, "dir"), .stale = NAME(DIR) | IN_DIR | ATTR(ROOT) },
 	{ ENTRY(DIR_ID, 0, "sub"), .stale = NAME(SUB) | NAME(LEAF) | ATTR(DIR) },
 	{ DELETE(ROOT, TOP_ID, "file"), .stale = NAME(TOP) | ATTR(ROOT) },
 
 	/* All 64 bits of a directory's nodeid count, and it has to be one. */
-	BOTH(0, "file", -ENOENT, 0),
-	BOTH(NOBODY, "file", -ENOENT, 0),
-	BOTH(DIR_ID | BIT(32), "file", -ENOENT, 0),
-	BOTH(DIR_ID | BIT(63), "file", -ENOENT, 0),
-	BOTH(UINT64_MAX, "file", -ENOENT, 0),
-	BOTH(FILE_ID, "file", -ENOTDIR, 0),
-	BOTH(EMPTY_ID, "file", -ENOENT, ATTR(EMPTY)),
+	{ ENTRY(0, 0, "file"), .err = -ENOENT },
+	{ ENTRY(NOBODY, 0, "file"), .err = -ENOENT },
+	{ ENTRY(DIR_ID | BIT(32), 0, "file"), .err = -ENOENT },
+	{ ENTRY(DIR_ID | BIT(63), 0, "file"), .err = -ENOENT },
+	{ ENTRY(UINT64_MAX, 0, "file"), .err = -ENOENT },
+	{ ENTRY(FILE_ID, 0, "file"), .err = -ENOTDIR },
+	{ ENTRY(EMPTY_ID, 0, "file"), .err = -ENOENT, .stale = ATTR(EMPTY) },
 
-	/* A delete of another node finds the name stale all the same; 0 makes it an inval. */
-	{ DELETE(DIR_ID, 0, "file"), .stale = NAME(FILE) | ATTR(DIR) },
-	{ DELETE(DIR_ID, TOP_ID, "file"), .err = -ENOENT, .stale = NAME(FILE) | ATTR(DIR) },
-	{ DELETE(DIR_ID, FILE_ID | BIT(32), "file"), .err = -ENOENT, .stale = NAME(FILE) | ATTR(DIR) },
-	{ DELETE(DIR_ID, UINT64_MAX, "file"), .err = -ENOENT, .stale = NAME(FILE) | ATTR(DIR) },
+	/* A delete of another node finds the name stale all the same. */
+	{ DELETE(DIR_ID, TOP_ID, "file"), .err = -ENOENT, .stale = NAME(DFILE) | ATTR(DIR) },
+	{ DELETE(DIR_ID, FILE_ID | BIT(32), "file"), .err = -ENOENT,
+	  .stale = NAME(DFILE) | ATTR(DIR) },
+	{ DELETE(DIR_ID, UINT64_MAX, "file"), .err = -ENOENT, .stale = NAME(DFILE) | ATTR(DIR) },
 	{ DELETE(DIR_ID, NOBODY, "none"), .stale = NAME(NONE) | ATTR(DIR) },
 
 	/* Flags that the kernel does not know are no matter, nor is padding. */
@@ -283,44 +239,42 @@ static const struct row rows[] = {
 	  .stale = NAME(DIR) | IN_DIR | ATTR(ROOT) },
 
 	/* The name ends where its length says: these are others. */
-	BOTH(DIR_ID, "", -ENOENT, ATTR(DIR)),
-	BOTH(DIR_ID, "\0", -ENOENT, ATTR(DIR)),
-	BOTH(DIR_ID, ".", -ENOENT, ATTR(DIR)),
-	BOTH(DIR_ID, "..", -ENOENT, ATTR(DIR)),
-	BOTH(DIR_ID, "/", -ENOENT, ATTR(DIR)),
-	BOTH(DIR_ID, "file/", -ENOENT, ATTR(DIR)),
-	BOTH(DIR_ID, "/file", -ENOENT, ATTR(DIR)),
-	BOTH(DIR_ID, "sub/leaf", -ENOENT, ATTR(DIR)),
-	BOTH(DIR_ID, "file\0", -ENOENT, ATTR(DIR)),
-	BOTH(DIR_ID, "file\0x", -ENOENT, ATTR(DIR)),
-	BOTH(DIR_ID, "none\0", -ENOENT, ATTR(DIR)),
-	BOTH(DIR_ID, "\0ile", -ENOENT, ATTR(DIR)),
-	BOTH(DIR_ID, "fi\0e", -ENOENT, ATTR(DIR)),
-	BOTH(DIR_ID, "fil", -ENOENT, ATTR(DIR)),
-	BOTH(DIR_ID, "files", -ENOENT, ATTR(DIR)),
-	BOTH(DIR_ID, "FILE", -ENOENT, ATTR(DIR)),
-	BOTH(DIR_ID, "fil\xe5", -ENOENT, ATTR(DIR)),
+	{ ENTRY(DIR_ID, 0, ""), .err = -ENOENT, .stale = ATTR(DIR) },
+	{ ENTRY(DIR_ID, 0, "\0"), .err = -ENOENT, .stale = ATTR(DIR) },
+	{ ENTRY(DIR_ID, 0, "."), .err = -ENOENT, .stale = ATTR(DIR) },
+	{ ENTRY(DIR_ID, 0, ".."), .err = -ENOENT, .stale = ATTR(DIR) },
+	{ ENTRY(DIR_ID, 0, "/"), .err = -ENOENT, .stale = ATTR(DIR) },
+	{ ENTRY(DIR_ID, 0, "file/"), .err = -ENOENT, .stale = ATTR(DIR) },
+	{ ENTRY(DIR_ID, 0, "/file"), .err = -ENOENT, .stale = ATTR(DIR) },
+	{ ENTRY(DIR_ID, 0, "sub/leaf"), .err = -ENOENT, .stale = ATTR(DIR) },
+	{ ENTRY(DIR_ID, 0, "file\0"), .err = -ENOENT, .stale = ATTR(DIR) },
+	{ ENTRY(DIR_ID, 0, "file\0x"), .err = -ENOENT, .stale = ATTR(DIR) },
+	{ ENTRY(DIR_ID, 0, "none\0"), .err = -ENOENT, .stale = ATTR(DIR) },
+	{ ENTRY(DIR_ID, 0, "\0ile"), .err = -ENOENT, .stale = ATTR(DIR) },
+	{ ENTRY(DIR_ID, 0, "fi\0e"), .err = -ENOENT, .stale = ATTR(DIR) },
+	{ ENTRY(DIR_ID, 0, "fil"), .err = -ENOENT, .stale = ATTR(DIR) },
+	{ ENTRY(DIR_ID, 0, "files"), .err = -ENOENT, .stale = ATTR(DIR) },
+	{ ENTRY(DIR_ID, 0, "FILE"), .err = -ENOENT, .stale = ATTR(DIR) },
+	{ ENTRY(DIR_ID, 0, "fil\xe5"), .err = -ENOENT, .stale = ATTR(DIR) },
 
 	/* A byte is reserved for a NUL, and the kernel puts one there, whatever it finds. */
-	{ ENTRY_LEN(DIR_ID, 0, "filex", 4), .more = -1, .stale = NAME(FILE) | ATTR(DIR) },
-	{ DELETE_LEN(DIR_ID, FILE_ID, "filex", 4), .more = -1, .stale = NAME(FILE) | ATTR(DIR) },
+	{ ENTRY_LEN(DIR_ID, 0, "filex", 4), .more = -1, .stale = NAME(DFILE) | ATTR(DIR) },
 
 	/* Lengths that lie. That a name is too long counts before all else. */
-	BOTH_LEN("file", 0, -EINVAL),
-	BOTH_LEN("file", 3, -EINVAL),
-	BOTH_LEN("file", 5, -EINVAL),
-	BOTH_LEN("file", 260, -EINVAL),
-	BOTH_LEN("file", LONGEST, -EINVAL),
-	BOTH_LEN("file", LONGEST + 1, -ENAMETOOLONG),
-	BOTH_LEN("file", 0x10004, -ENAMETOOLONG),
-	BOTH_LEN("file", INT32_MAX, -ENAMETOOLONG),
-	BOTH_LEN("file", 0x80000004, -ENAMETOOLONG),
+	{ ENTRY_LEN(DIR_ID, 0, "file", 0), .err = -EINVAL },
+	{ ENTRY_LEN(DIR_ID, 0, "file", 3), .err = -EINVAL },
+	{ ENTRY_LEN(DIR_ID, 0, "file", 5), .err = -EINVAL },
+	{ ENTRY_LEN(DIR_ID, 0, "file", 260), .err = -EINVAL },
+	{ ENTRY_LEN(DIR_ID, 0, "file", LONGEST), .err = -EINVAL },
+	{ ENTRY_LEN(DIR_ID, 0, "file", LONGEST + 1), .err = -ENAMETOOLONG },
+	{ ENTRY_LEN(DIR_ID, 0, "file", 0x10004), .err = -ENAMETOOLONG },
+	{ ENTRY_LEN(DIR_ID, 0, "file", INT32_MAX), .err = -ENAMETOOLONG },
+	{ ENTRY_LEN(DIR_ID, 0, "file", 0x80000004), .err = -ENAMETOOLONG },
 	/* With its NUL, this goes back to where the name starts, or before. */
-	BOTH_LEN("file", (uint32_t)-5, -ENAMETOOLONG),
-	BOTH_LEN("file", (uint32_t)-21, -ENAMETOOLONG),
-	BOTH_LEN("file", UINT32_MAX, -ENAMETOOLONG),
+	{ ENTRY_LEN(DIR_ID, 0, "file", (__u32)-5), .err = -ENAMETOOLONG },
+	{ ENTRY_LEN(DIR_ID, 0, "file", (__u32)-21), .err = -ENAMETOOLONG },
+	{ ENTRY_LEN(DIR_ID, 0, "file", UINT32_MAX), .err = -ENAMETOOLONG },
 	{ ENTRY_LEN(DIR_ID, 0, "", UINT32_MAX), .more = -1, .err = -ENAMETOOLONG },
-	{ DELETE_LEN(DIR_ID, FILE_ID, "", UINT32_MAX), .more = -1, .err = -ENAMETOOLONG },
 
 	/* Who does not poll is not waken, and that is no error. */
 	{ POLL(0) },
@@ -403,51 +357,94 @@ static void add(struct msg *m, const void *data, size_t len)
 	m->header.len = m->len;
 }
 
-static void start(struct msg *m, int error, uint64_t unique)
-{
-	m->len = 0;
-	add(m, &(struct fuse_out_header){ .error = error, .unique = unique }, HEADER);
-}
-
 static const struct msg *message(struct msg *m, const struct row *row)
 {
-	start(m, row->code, 0);
+	m->len = 0;
+	add(m, &(struct fuse_out_header){ .error = row->code }, HEADER);
 	add(m, &row->arg, row->size);
+	if (row->code == FUSE_NOTIFY_STORE)
+		add(m, pluses, row->arg.store.size);
 	add(m, row->tail, row->tail_len + row->more);
 	return m;
 }
 
+static struct row as_delete(const struct row *row)
+{
+	struct row delete = *row;
+
+	delete.code = FUSE_NOTIFY_DELETE;
+	delete.size = sizeof(delete.arg.delete);
+	delete.arg.delete = (struct fuse_notify_delete_out){
+		.parent = row->arg.entry.parent,
+		.namelen = row->arg.entry.namelen,
+	};
+	return delete;
+}
+
+/*
+ * Every test is made with each kind of message.
+ */
+
 FIXTURE(notify) {
 	int fd, clone;		/* two devices of the connection */
+	struct row good;
 };
 
-static const char *mount_tree(void)
+FIXTURE_VARIANT(notify)
+{
+	struct row good;
+};
+
+FIXTURE_VARIANT_ADD(notify, inval_entry) {
+	{ ENTRY(DIR_ID, 0, "file"), .stale = NAME(DFILE) | ATTR(DIR) },
+};
+FIXTURE_VARIANT_ADD(notify, delete) {
+	{ DELETE(DIR_ID, FILE_ID, "file"), .stale = NAME(DFILE) | ATTR(DIR) },
+};
+FIXTURE_VARIANT_ADD(notify, poll) {
+	{ POLL(1) },
+};
+FIXTURE_VARIANT_ADD(notify, inval_inode) {
+	{ INODE(FILE_ID, 0, 0), .stale = ATTR(DFILE) | DATA(DFILE) },
+};
+FIXTURE_VARIANT_ADD(notify, store) {
+	{ STORE(TOP_ID, 8, 6), .stale = STORED },
+};
+FIXTURE_VARIANT_ADD(notify, retrieve) {
+	{ RETRIEVE(4711, TOP_ID, 8, 16) },
+};
+FIXTURE_VARIANT_ADD(notify, resend) {
+	{ .what = "resend", .code = FUSE_NOTIFY_RESEND },
+};
+FIXTURE_VARIANT_ADD(notify, inc_epoch) {
+	{ .what = "inc_epoch", .code = FUSE_NOTIFY_INC_EPOCH, .stale = ALL_NAMES },
+};
+FIXTURE_VARIANT_ADD(notify, prune) {
+	{ PRUNE(some_nodes), .stale = NAME(TOP) | NAME(LEAF) | NAME(SUB) },
+};
+
+FIXTURE_SETUP(notify)
 {
 	const char *problem = new_namespaces() ?: server_mount();
+	__u32 fd;
 	int i;
 
+	if (problem)
+		SKIP(return, "%s: %s", problem, strerror(errno));
 	for (i = I_DIR; i < THINGS; i++) {
 		if (i == I_LINK)
 			server_link("dir/file", "dir/link");
 		else if (things[i].type)
 			server_add(things[i].path, things[i].type);
 	}
-	memset(pluses, '+', sizeof(pluses));
-	return problem;
-}
-
-FIXTURE_SETUP(notify)
-{
-	const char *problem = mount_tree();
-	uint32_t fd;
-
-	if (problem)
-		SKIP(return, "%s: %s", problem, strerror(errno));
 	ASSERT_EQ(TOP_ID, srv.last);
+	memset(pluses, '+', sizeof(pluses));
 	server_run(_metadata);
-	self->fd = fd = fuse_session_fd(srv.se);
+	fd = fuse_session_fd(srv.se);
+	self->fd = fd;
 	self->clone = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	ASSERT_EQ(0, ioctl(self->clone, FUSE_DEV_IOC_CLONE, &fd));
+	self->good = variant->good;
 	ASSERT_EQ(0, chdir(MNT));
 	fill_cache(_metadata);
 }
@@ -478,19 +475,18 @@ static int send_row(int fd, const struct row *row)
 	return send_message(fd, message(&m, row));
 }
 
-static void refuse(struct __test_metadata *_metadata, int fd, const struct msg *m, int err,
-		   const char *what)
+static void refuse(struct __test_metadata *_metadata, int fd, const struct msg *m, int err)
 {
 	EXPECT_EQ(err, send_message(fd, m))
-		TH_LOG("%s: %zu bytes, header.len %u, code %d, unique %#llx", what, m->len,
+		TH_LOG("%zu bytes, header.len %u, code %d, unique %#llx", m->len,
 		       m->header.len, m->header.error, (unsigned long long)m->header.unique);
 }
 
 /* Exactly this is stale; and then everything is cached again. */
-static void expect_stale(struct __test_metadata *_metadata, int fd, uint64_t stale,
+static void expect_stale(struct __test_metadata *_metadata, int fd, __u64 stale,
 			 const char *what)
 {
-	uint64_t seen = look_around();
+	__u64 seen = look_around();
 
 	/* A node may go with its last name, and its data with it. */
 	EXPECT_EQ(stale, seen & (~(stale << 32) | stale))
@@ -502,19 +498,11 @@ static void expect_stale(struct __test_metadata *_metadata, int fd, uint64_t sta
 		fill_cache(_metadata);
 }
 
-/* The next request of this kind that the server does not handle itself. */
-static const struct fuse_in_header *swallowed(struct __test_metadata *_metadata)
-{
-	EXPECT_TRUE(server_wait(&srv.stopped))
-		TH_LOG("no request");
-	return (void *)srv.request;
-}
-
 /* What is retrieved comes as a request, which nobody waits for. */
 static void expect_retrieved(struct __test_metadata *_metadata, const struct row *row)
 {
 	const struct fuse_notify_retrieve_out *asked = &row->arg.retrieve;
-	const struct fuse_in_header *in = swallowed(_metadata);
+	const struct fuse_in_header *in = server_swallowed(_metadata);
 	const struct fuse_notify_retrieve_in *arg = (void *)(in + 1);
 	size_t size = asked->offset < FILE_SIZE ? FILE_SIZE - asked->offset : 0;
 
@@ -526,67 +514,61 @@ static void expect_retrieved(struct __test_metadata *_metadata, const struct row
 	EXPECT_EQ(size, arg->size)
 		TH_LOG("%s", row->what);
 	ASSERT_EQ(sizeof(*in) + sizeof(*arg) + size, in->len);
-	if (size)
-		EXPECT_EQ(0, memcmp(arg + 1, srv.content + asked->offset, size))
-			TH_LOG("%s: other data than what is cached", row->what);
+	EXPECT_EQ(0, memcmp(arg + 1, srv.content + (size ? asked->offset : 0), size))
+		TH_LOG("%s: other data than what is cached", row->what);
 }
 
-/* All rows, but each kind as a test of its own. */
-static void check(struct __test_metadata *_metadata, int fd, int code)
+static void check(struct __test_metadata *_metadata, int fd, const struct row *row)
+{
+	srv.swallow = FUSE_NOTIFY_REPLY;
+	EXPECT_EQ(row->err, send_row(fd, row))
+		TH_LOG("%s", row->what);
+	if (row->code == FUSE_NOTIFY_RETRIEVE && !row->err)
+		expect_retrieved(_metadata, row);
+	expect_stale(_metadata, fd, row->stale, row->what);
+}
+
+/* The table. */
+TEST_F(notify, rows)
 {
 	const struct row *row;
+	struct row delete;
 
+	check(_metadata, self->clone, &self->good);
 	for (row = rows; row < rows + ARRAY_SIZE(rows); row++) {
-		if (row->code != code)
+		if (row->code == self->good.code)
+			check(_metadata, self->fd, row);
+		if (self->good.code != FUSE_NOTIFY_DELETE || row->code != FUSE_NOTIFY_INVAL_ENTRY ||
+		    row->arg.entry.flags)
 			continue;
-		srv.swallow = FUSE_NOTIFY_REPLY;
-		EXPECT_EQ(row->err, send_row(fd, row))
-			TH_LOG("%s", row->what);
-		if (code == FUSE_NOTIFY_RETRIEVE && !row->err)
-			expect_retrieved(_metadata, row);
-		expect_stale(_metadata, fd, row->stale, row->what);
+		delete = as_delete(row);
+		check(_metadata, self->fd, &delete);
 	}
 }
-
-#define TEST_ROWS(name, code)	TEST_F(notify, name) { check(_metadata, self->fd, code); }
-TEST_ROWS(inval_entry, FUSE_NOTIFY_INVAL_ENTRY)
-TEST_ROWS(delete, FUSE_NOTIFY_DELETE)
-TEST_ROWS(poll, FUSE_NOTIFY_POLL)
-TEST_ROWS(inval_inode, FUSE_NOTIFY_INVAL_INODE)
-TEST_ROWS(store, FUSE_NOTIFY_STORE)
-TEST_ROWS(retrieve, FUSE_NOTIFY_RETRIEVE)
-TEST_ROWS(prune, FUSE_NOTIFY_PRUNE)
-
-/*
- * One good message of each kind, and what becomes of it.
- */
 
 /* The header says how long the message is, and that is written at once. */
 TEST_F(notify, length)
 {
-	const struct row *row;
 	unsigned int len;
 	size_t full;
 	struct msg m;
 
-	for_each_kind(row) {
-		full = message(&m, row)->len;
-		memset(m.data + full, 0, 2 * full);
-		for (len = 0; len < 2 * full; len++) {
-			m.len = full;
-			m.header.len = len | (len == full) << 16;
-			refuse(_metadata, self->fd, &m, -EINVAL, row->what);
-			m.len = len;
-			m.header.len = full;
-			if (len != full)
-				refuse(_metadata, self->fd, &m, -EINVAL, row->what);
-			m.header.len = len;
-			/* Some have no argument, and nobody looks whether there is one. */
-			if (len < full || (row->size && len > full))
-				refuse(_metadata, self->fd, &m, -EINVAL, row->what);
-		}
-		expect_stale(_metadata, self->fd, 0, row->what);
+	full = message(&m, &self->good)->len;
+	memset(m.data + full, 0, 2 * full);
+	for (len = 0; len < 2 * full; len++) {
+		m.len = full;
+		m.header.len = len | (len == full) << 16;
+		refuse(_metadata, self->fd, &m, -EINVAL);
+		m.len = len;
+		m.header.len = full;
+		if (len != full)
+			refuse(_metadata, self->fd, &m, -EINVAL);
+		m.header.len = len;
+		/* Some have no argument, and nobody looks whether there is one. */
+		if (len < full || (self->good.size && len > full))
+			refuse(_metadata, self->fd, &m, -EINVAL);
 	}
+	expect_stale(_metadata, self->fd, 0, "other lengths");
 }
 
 /* What it claims to be: with a unique it is no notification, but the answer to nothing. */
@@ -600,38 +582,34 @@ TEST_F(notify, header)
 		{ -2,		-EINVAL, -ENOENT },	{ 0,		-EINVAL, -ENOENT },
 		{ 10,		-EINVAL, -EINVAL },	{ INT32_MAX,	-EINVAL, -EINVAL },
 	};
-	const struct row *row;
 	unsigned int i;
 	struct msg m;
 
-	for_each_kind(row) {
-		message(&m, row);
-		for (i = 0; i < ARRAY_SIZE(headers); i++) {
-			m.header.error = headers[i].error;
-			m.header.unique = 0;
-			refuse(_metadata, self->fd, &m, headers[i].notification, row->what);
-			m.header.unique = UINT64_MAX;
-			refuse(_metadata, self->fd, &m, headers[i].answer, row->what);
-		}
-		for (i = 4; i < 32; i++) {
-			m.header.error = row->code | BIT(i);
-			m.header.unique = 0;
-			refuse(_metadata, self->fd, &m, -EINVAL, row->what);
-		}
-		for (i = 0; i < 64; i++) {
-			m.header.error = row->code;
-			m.header.unique = BIT(i);
-			refuse(_metadata, self->fd, &m, -EINVAL, row->what);
-		}
-		expect_stale(_metadata, self->fd, 0, row->what);
+	message(&m, &self->good);
+	for (i = 0; i < ARRAY_SIZE(headers); i++) {
+		m.header.error = headers[i].error;
+		m.header.unique = 0;
+		refuse(_metadata, self->fd, &m, headers[i].notification);
+		m.header.unique = UINT64_MAX;
+		refuse(_metadata, self->fd, &m, headers[i].answer);
 	}
+	for (i = 4; i < 32; i++) {
+		m.header.error = self->good.code | BIT(i);
+		m.header.unique = 0;
+		refuse(_metadata, self->fd, &m, -EINVAL);
+	}
+	for (i = 0; i < 64; i++) {
+		m.header.error = self->good.code;
+		m.header.unique = BIT(i);
+		refuse(_metadata, self->fd, &m, -EINVAL);
+	}
+	expect_stale(_metadata, self->fd, 0, "other headers");
 }
 
 /* The server's memory ends within the message: what is missing is not made up. */
 TEST_F(notify, unreadable)
 {
 	size_t page = sysconf(_SC_PAGESIZE), needed, len;
-	const struct row *row;
 	struct msg m;
 	char *end;
 
@@ -640,25 +618,23 @@ TEST_F(notify, unreadable)
 	end += page;
 	ASSERT_EQ(0, mprotect(end, page, PROT_NONE));
 
-	for_each_kind(row) {
-		message(&m, row);
-		needed = row->size ? m.len : HEADER;
-		for (len = 0; len < needed; len++) {
-			/* The rest is there if one looks further. */
-			struct iovec holes[] = {
-				{ m.data, len }, { end, 1 }, { m.data + len + 1, m.len - len - 1 },
-			};
+	message(&m, &self->good);
+	needed = self->good.size ? m.len : HEADER;
+	for (len = 0; len < needed; len++) {
+		/* The rest is there if one looks further. */
+		struct iovec holes[] = {
+			{ m.data, len }, { end, 1 }, { m.data + len + 1, m.len - len - 1 },
+		};
 
-			memcpy(end - len, m.data, len);
-			EXPECT_EQ(-EFAULT, result(write(self->fd, end - len, m.len), m.len))
-				TH_LOG("%s, %zu bytes are readable", row->what, len);
-			EXPECT_EQ(-EFAULT, result(writev(self->fd, holes, 3), m.len))
-				TH_LOG("%s, byte %zu is not readable", row->what, len);
-		}
-		/* A store may have come half way. */
-		expect_stale(_metadata, self->fd, row->stale & STORED, row->what);
+		memcpy(end - len, m.data, len);
+		EXPECT_EQ(-EFAULT, result(write(self->fd, end - len, m.len), m.len))
+			TH_LOG("%zu bytes are readable", len);
+		EXPECT_EQ(-EFAULT, result(writev(self->fd, holes, 3), m.len))
+			TH_LOG("byte %zu is not readable", len);
 	}
 	EXPECT_EQ(-EINVAL, result(write(self->fd, end, HEADER - 1), 0));
+	/* A store may have come half way. */
+	expect_stale(_metadata, self->fd, self->good.stale & STORED, "what is not readable");
 }
 
 /*
@@ -667,405 +643,39 @@ TEST_F(notify, unreadable)
  */
 TEST_F(notify, parts)
 {
-	const struct row *row;
 	int pipes[2], left;
 	char rest[256];
 	struct msg m;
 	size_t cut;
 
 	ASSERT_EQ(0, pipe2(pipes, O_DIRECT | O_CLOEXEC));
-	for_each_kind(row) {
-		message(&m, row);
-		for (cut = 1; cut < m.len; cut++) {
-			struct iovec iov[] = {
-				{ m.data, cut }, { m.data + cut, 0 }, { m.data + cut, m.len - cut },
-			};
+	message(&m, &self->good);
+	for (cut = 1; cut < m.len; cut++) {
+		struct iovec iov[] = {
+			{ m.data, cut }, { m.data + cut, 0 }, { m.data + cut, m.len - cut },
+		};
 
-			EXPECT_EQ(0, result(writev(self->fd, iov, 3), m.len))
-				TH_LOG("%s, cut at %zu", row->what, cut);
-			expect_stale(_metadata, self->fd, row->stale, row->what);
+		EXPECT_EQ(0, result(writev(self->fd, iov, 3), m.len))
+			TH_LOG("cut at %zu", cut);
+		expect_stale(_metadata, self->fd, self->good.stale, "two parts");
 
-			ASSERT_EQ((ssize_t)m.len, write(pipes[1], m.data, m.len));
-			EXPECT_EQ(-EINVAL, result(splice(pipes[0], NULL, self->fd, NULL, cut, 0), 0));
-			ASSERT_EQ(0, ioctl(pipes[0], FIONREAD, &left));
-			EXPECT_EQ(m.len - cut, left);
-			EXPECT_EQ(left, read(pipes[0], rest, sizeof(rest)));
+		ASSERT_EQ((ssize_t)m.len, write(pipes[1], m.data, m.len));
+		EXPECT_EQ(-EINVAL, result(splice(pipes[0], NULL, self->fd, NULL, cut, 0), 0));
+		ASSERT_EQ(0, ioctl(pipes[0], FIONREAD, &left));
+		EXPECT_EQ(m.len - cut, left);
+		EXPECT_EQ(left, read(pipes[0], rest, sizeof(rest)));
 
-			ASSERT_EQ((ssize_t)cut, write(pipes[1], m.data, cut));
-			ASSERT_LT(0, write(pipes[1], m.data + cut, m.len - cut));
-			EXPECT_EQ(0, result(splice(pipes[0], NULL, self->clone, NULL, m.len, 0),
-					    m.len))
-				TH_LOG("%s, cut at %zu, by splice", row->what, cut);
-			expect_stale(_metadata, self->fd, row->stale, row->what);
-		}
+		ASSERT_EQ((ssize_t)cut, write(pipes[1], m.data, cut));
+		ASSERT_LT(0, write(pipes[1], m.data + cut, m.len - cut));
+		EXPECT_EQ(0, result(splice(pipes[0], NULL, self->clone, NULL, m.len, 0), m.len))
+			TH_LOG("cut at %zu, by splice", cut);
+		expect_stale(_metadata, self->fd, self->good.stale, "a splice of two parts");
 	}
 }
 
-/* Who writes need not be where the mount is, as long as they have the device. */
-TEST_F(notify, other_namespaces)
+static __u64 rnd(__u64 *state)
 {
-	const struct row *row;
-	int status;
-	pid_t pid;
-
-	for_each_kind(row) {
-		pid = fork();
-		ASSERT_LE(0, pid);
-		if (!pid) {
-			if (unshare(CLONE_NEWUSER | CLONE_NEWNS))
-				_exit(255);
-			_exit(-send_row(self->fd, row));
-		}
-		ASSERT_EQ(pid, waitpid(pid, &status, 0));
-		if (WIFEXITED(status) && WEXITSTATUS(status) == 255)
-			SKIP(return, "no user namespaces here");
-		EXPECT_EQ(0, status)
-			TH_LOG("%s", row->what);
-		expect_stale(_metadata, self->fd, row->stale, row->what);
-	}
-}
-
-/*
- * A request that waits for its answer, which is given by hand.
- */
-
-static void *force_getattr(void *arg)
-{
-	struct statx stx;
-	int *err = arg;
-
-	/* A C library asks in another way when the answer is ENOSYS. */
-	*err = syscall(SYS_statx, AT_FDCWD, ".", AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &stx) ?
-		-errno : 0;
-	return NULL;
-}
-
-/* What a server answers, what it is told, and what the caller gets; 1: waits on. */
-static const struct answer {
-	int error;
-	uint64_t unique;	/* differs in these bits */
-	size_t len;
-	int err, gets;
-} answers[] = {
-	{ 1,		0,		0,		-EINVAL, 1 },
-	{ -512,		0,		0,		-EINVAL, 1 },
-	{ -EIO,		2,		0,		-ENOENT, 1 },
-	{ -EIO,		BIT(32),	0,		-ENOENT, 1 },
-	{ -EIO,		BIT(63),	0,		-ENOENT, 1 },
-	/* Of an interrupt that was not. */
-	{ -EIO,		INTERRUPT,	0,		0, 1 },
-	{ -EIO,		INTERRUPT,	1,		-EINVAL, 1 },
-	{ -EAGAIN,	INTERRUPT,	0,		-EINVAL, 1 },
-	/* A bad one is an answer, too. */
-	{ -EACCES,	0,		0,		0, -EACCES },
-	{ -511,		0,		0,		0, -511 },
-	{ -EACCES,	0,		1,		-EINVAL, -EIO },
-	{ 0,		0,		0,		-EINVAL, -EIO },
-	{ 0,	0, sizeof(struct fuse_attr_out) - 1,	-EINVAL, -EIO },
-	{ 0,	0, sizeof(struct fuse_attr_out) + 1,	-EINVAL, -EIO },
-	{ 0,	0, sizeof(struct fuse_attr_out),	0, 0 },
-};
-
-TEST_F(notify, answers)
-{
-	struct fuse_attr_out attr[2] = {
-		{ .attr = { .ino = ROOT, .mode = S_IFDIR | 0755, .nlink = 2 } },
-	};
-	const struct answer *a;
-	uint64_t unique = 0;
-	pthread_t thread;
-	struct msg m;
-	int got;
-
-	for (a = answers; a < answers + ARRAY_SIZE(answers); a++) {
-		if (!unique) {
-			srv.swallow = FUSE_GETATTR;
-			ASSERT_EQ(0, pthread_create(&thread, NULL, force_getattr, &got));
-			unique = swallowed(_metadata)->unique;
-		}
-		start(&m, a->error, unique ^ a->unique);
-		add(&m, attr, a->len);
-		/* What one device has read, another cannot answer. */
-		if (a->gets <= 0)
-			refuse(_metadata, self->clone, &m, -ENOENT, "answer from the clone");
-		refuse(_metadata, self->fd, &m, a->err, "answer");
-		if (a->gets > 0)
-			continue;
-		pthread_join(thread, NULL);
-		EXPECT_EQ(a->gets, got)
-			TH_LOG("answer %d with %zu bytes", a->error, a->len);
-		unique = 0;
-	}
-	fill_cache(_metadata);
-}
-
-/* What waits is sent again, each time, and can then be answered. */
-TEST_F(notify, resend)
-{
-	pthread_t thread;
-	uint64_t unique;
-	struct msg m;
-	int i, got;
-
-	srv.swallow = FUSE_GETATTR;
-	ASSERT_EQ(0, pthread_create(&thread, NULL, force_getattr, &got));
-	unique = swallowed(_metadata)->unique;
-	for (i = 0; i < 3; i++) {
-		srv.swallow = FUSE_GETATTR;
-		start(&m, FUSE_NOTIFY_RESEND, 0);
-		EXPECT_EQ(0, send_message(i & 1 ? self->clone : self->fd, &m));
-		EXPECT_EQ(unique | FUSE_UNIQUE_RESEND, swallowed(_metadata)->unique);
-	}
-	start(&m, -EACCES, unique);
-	refuse(_metadata, self->fd, &m, -ENOENT, "answer to what was sent first");
-	start(&m, -EACCES, unique | FUSE_UNIQUE_RESEND);
-	refuse(_metadata, self->fd, &m, 0, "answer to what was sent last");
-	pthread_join(thread, NULL);
-	EXPECT_EQ(-EACCES, got);
-	expect_stale(_metadata, self->fd, 0, "resend");
-}
-
-static void *poll_file(void *arg)
-{
-	struct pollfd *file = arg;
-
-	if (poll(file, 1, -1) < 0)
-		file->revents = 0;
-	return NULL;
-}
-
-static void answer_poll(struct __test_metadata *_metadata, int fd, int revents)
-{
-	struct msg m;
-
-	start(&m, 0, swallowed(_metadata)->unique);
-	add(&m, &(struct fuse_poll_out){ .revents = revents }, sizeof(struct fuse_poll_out));
-	refuse(_metadata, fd, &m, 0, "answer to a poll");
-}
-
-/* Only the handle of who polls wakes them, and only to ask again. */
-TEST_F(notify, poll_wakes)
-{
-	static const uint64_t wrong[] = { 1, BIT(32), BIT(63), UINT64_MAX };
-	struct pollfd file = { .fd = open("file", O_RDONLY | O_CLOEXEC), .events = POLLIN };
-	const struct fuse_in_header *in = (void *)srv.request;
-	const struct fuse_poll_in *arg = (void *)(in + 1);
-	pthread_t thread;
-	size_t i;
-
-	srv.swallow = FUSE_POLL;
-	ASSERT_EQ(0, pthread_create(&thread, NULL, poll_file, &file));
-	answer_poll(_metadata, self->fd, 0);
-	srv.swallow = FUSE_POLL;
-	for (i = 0; i < ARRAY_SIZE(wrong); i++)
-		EXPECT_EQ(0, send_row(self->fd, &(struct row){ POLL(arg->kh ^ wrong[i]) }));
-	expect_stale(_metadata, self->fd, 0, "poll");
-	EXPECT_EQ(1, server_requests(FUSE_POLL));
-	EXPECT_EQ(0, send_row(self->fd, &(struct row){ POLL(arg->kh) }));
-	answer_poll(_metadata, self->fd, POLLIN);
-	pthread_join(thread, NULL);
-	EXPECT_EQ(POLLIN, file.revents);
-	close(file.fd);
-}
-
-/*
- * Other times.
- */
-
-static void refuse_all(struct __test_metadata *_metadata, int fd, int err, const char *when)
-{
-	const struct row *row;
-
-	for_each_kind(row)
-		EXPECT_EQ(err, send_row(fd, row))
-			TH_LOG("%s, %s", row->what, when);
-}
-
-TEST_F(notify, aborted)
-{
-	EXPECT_EQ(-1, umount2(MNT, MNT_FORCE));
-	EXPECT_EQ(EBUSY, errno);
-	refuse_all(_metadata, self->fd, -EINVAL, "aborted");
-	refuse_all(_metadata, self->clone, -EINVAL, "aborted");
-	/* Names and attributes have not lost their validity. */
-	EXPECT_EQ(0, look("dir/file"));
-	EXPECT_EQ(-ENOENT, look("dir/none"));
-	EXPECT_EQ(-ENOTCONN, look("dir/never"));
-}
-
-/* Out of sight, but in use: it works until it is not. */
-TEST_F(notify, unmounted)
-{
-	const struct row *row;
-	struct msg m;
-
-	EXPECT_EQ(0, umount2(MNT, MNT_DETACH));
-	srv.mounted = false;
-	for_each_kind(row) {
-		EXPECT_EQ(0, send_row(self->fd, row));
-		expect_stale(_metadata, self->fd, row->stale, row->what);
-	}
-	EXPECT_EQ(0, chdir("/"));
-	refuse_all(_metadata, self->fd, -EINVAL, "unmounted");
-	refuse_all(_metadata, self->clone, -EINVAL, "unmounted");
-	start(&m, -EIO, 2);
-	refuse(_metadata, self->fd, &m, -ENOENT, "answer");
-}
-
-/* The server does not run yet. */
-FIXTURE(start) {};
-
-FIXTURE_SETUP(start)
-{
-	const char *problem = mount_tree();
-
-	if (problem)
-		SKIP(return, "%s: %s", problem, strerror(errno));
-}
-
-FIXTURE_TEARDOWN(start)
-{
-	server_end(_metadata);
-}
-
-/* Until INIT is answered, only that answer counts. */
-TEST_F(start, init_waits)
-{
-	int other = open("/dev/fuse", O_RDWR | O_CLOEXEC), fd = fuse_session_fd(srv.se);
-
-	refuse_all(_metadata, other, -EPERM, "not mounted");
-	close(other);
-	refuse_all(_metadata, fd, -EINVAL, "before INIT");
-	srv.stop = FUSE_INIT;
-	server_run(_metadata);
-	EXPECT_TRUE(server_wait(&srv.stopped));
-	refuse_all(_metadata, fd, -EINVAL, "INIT waits");
-	sem_post(&srv.go);
-
-	/* As if nothing had been. */
-	EXPECT_EQ(0, look(MNT "/file"));
-	EXPECT_EQ(0, send_row(fd, &(struct row){ ENTRY(ROOT, 0, "file") }));
-	EXPECT_EQ(1, asks_for(FUSE_LOOKUP, MNT "/file"));
-}
-
-/* A server that will not have the mount may still notify: there is nothing cached. */
-TEST_F(start, init_refused)
-{
-	int fd = fuse_session_fd(srv.se);
-	struct msg m;
-
-	srv.swallow = FUSE_INIT;
-	server_run(_metadata);
-	start(&m, -EPROTO, swallowed(_metadata)->unique);
-	EXPECT_EQ(0, send_message(fd, &m));
-	EXPECT_EQ(-ECONNREFUSED, look(MNT "/file"));
-	EXPECT_EQ(-ENOENT, send_row(fd, &(struct row){ ENTRY(ROOT, 0, "file") }));
-	EXPECT_EQ(-ENOENT, send_row(fd, &(struct row){ DELETE(ROOT, TOP_ID, "file") }));
-	EXPECT_EQ(-ENOENT, send_row(fd, &(struct row){ INODE(TOP_ID, 0, 0) }));
-	EXPECT_EQ(-EINVAL, send_row(fd, &(struct row){ ENTRY_LEN(ROOT, 0, "file", 5) }));
-	EXPECT_EQ(-ECONNREFUSED, look(MNT "/file"));
-}
-
-/* The longest name is as good as any, and one byte more is refused. */
-TEST_F(start, name_max)
-{
-	static const struct { int pages, max; } limits[] = { { 1, 1024 }, { 2, LONGEST } };
-	int fd = fuse_session_fd(srv.se), i, len, kind;
-	char name[PATH_MAX + 1];
-
-	for (i = 0; i < ARRAY_SIZE(limits); i++) {
-		srv.max_write = limits[i].pages * sysconf(_SC_PAGESIZE);
-		server_run(_metadata);
-		ASSERT_EQ(0, chdir(MNT));
-		for (kind = 0; kind < 2; kind++) {
-			for (len = limits[i].max - 1; len <= limits[i].max + 1; len++) {
-				struct row rows[] = {
-					{ ENTRY_LEN(ROOT, 0, name, len) },
-					{ DELETE_LEN(ROOT, NOBODY, name, len) },
-				};
-				bool good = len <= limits[i].max;
-
-				rows[kind].tail_len = len + 1;
-				memset(name, 'n', len);
-				name[len] = '\0';
-				if (good)
-					EXPECT_EQ(-ENOENT, look(name));
-				EXPECT_EQ(good ? 0 : -ENAMETOOLONG, send_row(fd, &rows[kind]))
-					TH_LOG("%d bytes", len);
-				if (good)
-					EXPECT_EQ(1, asks_for(FUSE_LOOKUP, name));
-				/* The length counts before the size. */
-				rows[kind].more = -1;
-				EXPECT_EQ(good ? -EINVAL : -ENAMETOOLONG, send_row(fd, &rows[kind]))
-					TH_LOG("%d bytes, one is missing", len);
-			}
-		}
-		server_end(_metadata);
-		ASSERT_EQ(NULL, server_mount());
-	}
-	server_run(_metadata);
-}
-
-struct writer {
-	pthread_t thread;
-	const struct row *row;
-	atomic_int sent;
-	atomic_bool unmounted;
-	int wrong;
-};
-
-/* Write until told that the mount is gone, and then once more. */
-static void *write_often(void *arg)
-{
-	int err, fd = fuse_session_fd(srv.se);
-	struct writer *w = arg;
-	bool last;
-
-	do {
-		last = w->unmounted;
-		err = send_row(fd, w->row);
-		w->sent++;
-		w->wrong += last ? err != -EINVAL : err && err != -ENOENT && err != -EINVAL &&
-						    err != -ENOTCONN;
-	} while (!last);
-	return NULL;
-}
-
-/* Whenever the mount goes: done, or nothing to do, or not connected. */
-TEST_F(start, unmount_race)
-{
-	int again, i;
-
-	for (again = 0; again < 4 * ARRAY_SIZE(good); again++) {
-		struct writer w[] = { { .row = good + again / 4 }, { .row = good } };
-
-		server_run(_metadata);
-		EXPECT_EQ(0, look(MNT "/dir/file"));
-		for (i = 0; i < 2; i++)
-			ASSERT_EQ(0, pthread_create(&w[i].thread, NULL, write_often, &w[i]));
-		while (!w[0].sent || !w[1].sent)
-			sched_yield();
-		EXPECT_EQ(0, umount2(MNT, 0));
-		srv.mounted = false;
-		for (i = 0; i < 2; i++) {
-			w[i].unmounted = true;
-			pthread_join(w[i].thread, NULL);
-			EXPECT_EQ(0, w[i].wrong)
-				TH_LOG("%s: of %d", w[i].row->what, w[i].sent);
-		}
-		server_end(_metadata);
-		ASSERT_EQ(NULL, server_mount());
-	}
-	server_run(_metadata);
-}
-
-/*
- * At random.
- */
-
-static uint64_t rnd(uint64_t *state)
-{
-	uint64_t z = *state += 0x9e3779b97f4a7c15;
+	__u64 z = *state += 0x9e3779b97f4a7c15;
 
 	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
 	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
@@ -1073,19 +683,18 @@ static uint64_t rnd(uint64_t *state)
 }
 
 /* Message @number of this @seed is always the same. */
-static void random_message(struct msg *m, uint64_t seed, uint64_t number)
+static void random_message(struct msg *m, const struct row *good, __u64 seed, __u64 number)
 {
-	static const uint64_t odd[] = {
+	static const __u64 odd[] = {
 		0, 1, 4, 5, 255, 4096, 65536, INT32_MAX, 0x80000000, UINT32_MAX, BIT(32),
 		INT64_MAX, BIT(63), UINT64_MAX,
 	};
-	uint64_t state = seed, value;
+	__u64 state = seed, value;
 	int changes;
 	size_t at;
 
 	state = rnd(&state) + number;
-	value = rnd(&state);
-	message(m, value % 4 ? rows + value % ARRAY_SIZE(rows) : good + value % ARRAY_SIZE(good));
+	message(m, good);
 	for (changes = rnd(&state) % 4; changes; changes--) {
 		at = rnd(&state) % (HEADER + 32);	/* where something is decided */
 		switch (rnd(&state) % 4) {
@@ -1110,7 +719,7 @@ static void random_message(struct msg *m, uint64_t seed, uint64_t number)
 		m->header.len = m->len;
 }
 
-static uint64_t setting(const char *name, uint64_t otherwise)
+static __u64 setting(const char *name, __u64 otherwise)
 {
 	const char *text = getenv(name);
 
@@ -1120,32 +729,78 @@ static uint64_t setting(const char *name, uint64_t otherwise)
 /* What is refused has done nothing, and whatever is written, the connection lives. */
 TEST_F_TIMEOUT(notify, random, 600)
 {
-	uint64_t seed = setting("FUSE_FUZZ_SEED", 1), i = setting("FUSE_FUZZ_FIRST", 0), node;
-	uint64_t count = setting("FUSE_FUZZ_COUNT", 2000), end = i + count;
-	int err, done = 0, refused = 0;
+	__u64 seed = setting("FUSE_FUZZ_SEED", 1), i = setting("FUSE_FUZZ_FIRST", 0), node;
+	__u64 end = i + setting("FUSE_FUZZ_COUNT", 500);
 	struct msg m;
+	int err;
 
 	for (; i < end && !_metadata->exit_code; i++) {
-		random_message(&m, seed, i);
+		memset(&m, 0, sizeof(m));
+		random_message(&m, &self->good, seed, i);
 		err = send_message(self->fd, &m);
 		if (err == -EINVAL || err == -ENAMETOOLONG || err == -ENOTDIR) {
-			refused++;
 			expect_stale(_metadata, self->fd, 0, "what was refused");
 		} else {
-			done += !err;
 			EXPECT_TRUE(!err || err == -ENOENT)
 				TH_LOG("error %d", err);
 			for (node = ROOT; node <= TOP_ID; node++)
 				send_row(self->fd, &(struct row){ INODE(node, 0, 0) });
 			fill_cache(_metadata);
 		}
-		if (_metadata->exit_code)
+		if (_metadata->exit_code) {
 			TH_LOG("alone: FUSE_FUZZ_SEED=%llu FUSE_FUZZ_FIRST=%llu FUSE_FUZZ_COUNT=1",
 			       (unsigned long long)seed, (unsigned long long)i);
+		}
 	}
-	TH_LOG("seed %llu: %d done, %d refused", (unsigned long long)seed, done, refused);
-	if (count >= 1000)
-		EXPECT_TRUE(done > 100 && refused > 100);
+}
+
+/* One name of many bytes, well-formed and then without its NUL. */
+static void check_long_name(struct __test_metadata *_metadata, int fd, struct row *row, int max)
+{
+	const bool too_long = row->tail_len - 1 > max;
+
+	if (!too_long)
+		EXPECT_EQ(-ENOENT, look(row->tail));
+	EXPECT_EQ(too_long ? -ENAMETOOLONG : 0, send_row(fd, row))
+		TH_LOG("code %d, %d bytes of %d", row->code, row->tail_len - 1, max);
+	if (!too_long)
+		EXPECT_EQ(1, asks_for(FUSE_LOOKUP, row->tail));
+	/* That it is too long counts before the size. */
+	row->more = -1;
+	EXPECT_EQ(too_long ? -ENAMETOOLONG : -EINVAL, send_row(fd, row))
+		TH_LOG("code %d, %d bytes of %d, but one", row->code, row->tail_len - 1, max);
+}
+
+/* How long a name may be depends on how many pages a request may have. */
+TEST(name_max)
+{
+	static const struct {
+		int pages, max;
+	} limits[] = { { 1, 1024 }, { 2, LONGEST } };
+	const char *problem = new_namespaces() ?: server_mount();
+	int i, len, fd;
+
+	if (problem)
+		SKIP(return, "%s: %s", problem, strerror(errno));
+	for (i = 0; i < ARRAY_SIZE(limits); i++) {
+		srv.max_write = limits[i].pages * sysconf(_SC_PAGESIZE);
+		server_run(_metadata);
+		fd = fuse_session_fd(srv.se);
+		ASSERT_EQ(0, chdir(MNT));
+		for (len = limits[i].max - 1; len <= limits[i].max + 1; len++) {
+			char name[PATH_MAX + 1] = "";
+			struct row inval = { ENTRY_LEN(ROOT, 0, name, len), .tail_len = len + 1 };
+			struct row delete = as_delete(&inval);
+
+			memset(name, 'n', len);
+			check_long_name(_metadata, fd, &inval, limits[i].max);
+			check_long_name(_metadata, fd, &delete, limits[i].max);
+		}
+		server_end(_metadata);
+		ASSERT_EQ(NULL, server_mount());
+	}
+	server_run(_metadata);
+	server_end(_metadata);
 }
 
 TEST_HARNESS_MAIN
