@@ -16,11 +16,7 @@
  *
  * After every test the names that it did not touch must still be cached, no
  * notification may have sent a request, and the file system must unmount. A
- * notification that does not return is a failure, too: after NOTIFY_LIMIT the
- * connection is aborted, which ends all waits.
- *
- * Runs as root, or as any user in a user namespace who may open /dev/fuse. All
- * that it mounts is in a mount namespace of its own.
+ * notification that does not return is a failure, too.
  */
 
 #define _GNU_SOURCE
@@ -57,11 +53,11 @@ static void server_notify(void)
 	struct notification *n = &note;
 	size_t len = strlen(n->name);
 
+	n->tid = gettid();
 	pthread_mutex_lock(&srv.lock);
-	srv.asker = gettid();
+	srv.asker = n->tid;
 	srv.asked = 0;
 	pthread_mutex_unlock(&srv.lock);
-	n->tid = srv.asker;
 	switch (n->what) {
 	case INVAL:
 		n->answer = fuse_lowlevel_notify_inval_entry(srv.se, n->dir, n->name, len);
@@ -107,6 +103,12 @@ static int keep(int fd)
 static int hold(const char *path)
 {
 	return keep(open(path, O_PATH | O_CLOEXEC));
+}
+
+static int hold_new(const char *path, mode_t type)
+{
+	server_add(path, type);
+	return hold(path);
 }
 
 /* Is what @fd has open no longer found by its name, as far as the cache goes? */
@@ -271,10 +273,9 @@ static int notify_during(struct call *call, bool may_wait, enum what what, fuse_
 			 fuse_ino_t child, const char *name)
 {
 	struct __test_metadata *_metadata = fx.metadata;
+	bool in_handler = fx.by_handler && !may_wait;
 	pthread_t caller, notifier;
 	sem_t done;
-
-	bool in_handler = fx.by_handler && !may_wait;
 
 	sem_init(&done, 0, 0);
 	alarm(LIMIT);
@@ -370,46 +371,41 @@ FIXTURE_TEARDOWN(inval_entry)
  * cached for long; the server makes "config" visible and says so; stat(), open() and
  * readdir() have to agree.
  */
-TEST_F(inval_entry, negative)
-{
-	EXPECT_EQ(-ENOENT, look("config"));
-	server_add("config", S_IFREG);
-	EXPECT_EQ(-ENOENT, look("config"));
-
-	EXPECT_EQ(0, inval(ROOT, "config"));
-	EXPECT_EQ(0, look("config"));
-	EXPECT_TRUE(listed(".", "config"));
-	keep(open("config", O_RDONLY | O_CLOEXEC));
-}
-
-/* A delete of a name that is cached as absent is no more than an inval. */
-TEST_F(inval_entry, negative_delete)
+static void negative(struct __test_metadata *_metadata, enum what what)
 {
 	fuse_ino_t config;
 
 	EXPECT_EQ(-ENOENT, look("config"));
 	config = server_add("config", S_IFREG);
+	EXPECT_EQ(-ENOENT, look("config"));
 
-	EXPECT_EQ(0, delete(ROOT, config, "config"));
+	EXPECT_EQ(0, notify(what, ROOT, config, "config"));
 	EXPECT_EQ(0, look("config"));
+	EXPECT_TRUE(listed(".", "config"));
+	keep(open("config", O_RDONLY | O_CLOEXEC));
+}
+
+TEST_F(inval_entry, negative)
+{
+	negative(_metadata, INVAL);
+}
+
+/* A delete of a name that is cached as absent is no more than an inval. */
+TEST_F(inval_entry, negative_delete)
+{
+	negative(_metadata, DELETE);
 }
 
 TEST_F(inval_entry, negative_expire)
 {
-	EXPECT_EQ(-ENOENT, look("config"));
-	server_add("config", S_IFREG);
-
-	EXPECT_EQ(0, expire(ROOT, "config"));
-	EXPECT_EQ(0, look("config"));
+	negative(_metadata, EXPIRE);
 }
 
 TEST_F(inval_entry, positive)
 {
-	int fd;
+	int fd = hold_new("file", S_IFREG);
 
-	server_add("file", S_IFREG);
 	server_add("other", S_IFREG);
-	fd = hold("file");
 	EXPECT_EQ(0, look("other"));
 	server_remove("file");
 	EXPECT_EQ(0, look("file"));
@@ -423,10 +419,7 @@ TEST_F(inval_entry, positive)
 /* Expired, a name that the server confirms goes on as it was. */
 TEST_F(inval_entry, positive_expire)
 {
-	int fd;
-
-	server_add("file", S_IFREG);
-	fd = hold("file");
+	int fd = hold_new("file", S_IFREG);
 
 	EXPECT_EQ(0, expire(ROOT, "file"));
 	EXPECT_FALSE(gone(fd));
@@ -438,10 +431,8 @@ TEST_F(inval_entry, positive_expire)
 /* What has expired is still cached: to drop it takes no word from the server. */
 TEST_F(inval_entry, positive_expired)
 {
-	int fd;
+	int fd = hold_new("file", S_IFREG);
 
-	server_add("file", S_IFREG);
-	fd = hold("file");
 	EXPECT_EQ(0, expire(ROOT, "file"));
 
 	EXPECT_EQ(0, inval(ROOT, "file"));
@@ -512,11 +503,9 @@ TEST_F(inval_entry, file_timed_out)
 /* A directory takes along what is cached below it. */
 TEST_F(inval_entry, directory)
 {
-	int fd;
+	int fd = hold_new("dir", S_IFDIR);
 
-	server_add("dir", S_IFDIR);
 	server_add("dir/file", S_IFREG);
-	fd = hold("dir");
 	EXPECT_EQ(0, look("dir/file"));
 	EXPECT_EQ(-ENOENT, look("dir/none"));
 
@@ -644,12 +633,8 @@ TEST_F(inval_entry, moved)
 /* Each of the two has the other's name now, and only the one that is told is dropped. */
 TEST_F(inval_entry, exchanged)
 {
-	int one, two;
+	int one = hold_new("one", S_IFREG), two = hold_new("two", S_IFREG);
 
-	server_add("one", S_IFREG);
-	server_add("two", S_IFREG);
-	one = hold("one");
-	two = hold("two");
 	EXPECT_EQ(0, do_rename("one", "two", RENAME_EXCHANGE));
 
 	EXPECT_EQ(0, inval(ROOT, "one"));
@@ -676,36 +661,34 @@ TEST_F(inval_entry, hard_link)
 	EXPECT_EQ(1, asks("one"));
 }
 
-/* A name changes the directory: its attributes are stale, and nobody else's. */
+/*
+ * A name changes the directory: its attributes are stale, and nobody else's. So it is
+ * if the kernel has never heard of the name, but of its directory.
+ */
 TEST_F(inval_entry, parent_attributes)
 {
+	static const struct {
+		enum what what;
+		const char *name;
+		int answer;
+	} told[] = {
+		{ INVAL, "file" }, { INVAL, "none" }, { EXPIRE, "file" }, { DELETE, "file" },
+		{ DELETE, "none" }, { INVAL, "never", -ENOENT },
+	};
 	fuse_ino_t dir = server_add("dir", S_IFDIR);
-	fuse_ino_t other;
+	fuse_ino_t file = server_add("dir/file", S_IFREG);
+	int i;
 
-	server_add("dir/file", S_IFREG);
-	other = server_add("dir/other", S_IFREG);
 	server_add("dir/sibling", S_IFREG);
-	EXPECT_EQ(0, look("dir/file"));
-	EXPECT_EQ(0, look("dir/other"));
 	EXPECT_EQ(0, look("dir/sibling"));
-	EXPECT_EQ(-ENOENT, look("dir/none"));
-	EXPECT_EQ(0, asks_attributes("dir"));
-
-	EXPECT_EQ(0, inval(dir, "file"));
-	EXPECT_EQ(1, asks_attributes("dir"));
-	EXPECT_EQ(0, inval(dir, "none"));
-	EXPECT_EQ(1, asks_attributes("dir"));
-	EXPECT_EQ(0, expire(dir, "other"));
-	EXPECT_EQ(1, asks_attributes("dir"));
-	EXPECT_EQ(0, delete(dir, other, "other"));
-	EXPECT_EQ(1, asks_attributes("dir"));
-	EXPECT_EQ(-ENOENT, look("dir/none"));
-	EXPECT_EQ(0, delete(dir, other, "none"));
-	EXPECT_EQ(1, asks_attributes("dir"));
-
-	/* The kernel has never heard of this one, but of its directory. */
-	EXPECT_EQ(-ENOENT, inval(dir, "never"));
-	EXPECT_EQ(1, asks_attributes("dir"));
+	for (i = 0; i < ARRAY_SIZE(told); i++) {
+		EXPECT_EQ(0, look("dir/file"));
+		EXPECT_EQ(-ENOENT, look("dir/none"));
+		EXPECT_EQ(0, asks_attributes("dir"));
+		EXPECT_EQ(told[i].answer, notify(told[i].what, dir, file, told[i].name));
+		EXPECT_EQ(1, asks_attributes("dir"))
+			TH_LOG("after %s of %s", whats[told[i].what], told[i].name);
+	}
 	EXPECT_EQ(0, asks_attributes("dir/sibling"));
 }
 

@@ -387,7 +387,6 @@ static struct row as_delete(const struct row *row)
 
 FIXTURE(notify) {
 	int fd, clone;		/* two devices of the connection */
-	struct row good;
 };
 
 FIXTURE_VARIANT(notify)
@@ -444,7 +443,6 @@ FIXTURE_SETUP(notify)
 	self->fd = fd;
 	self->clone = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	ASSERT_EQ(0, ioctl(self->clone, FUSE_DEV_IOC_CLONE, &fd));
-	self->good = variant->good;
 	ASSERT_EQ(0, chdir(MNT));
 	fill_cache(_metadata);
 }
@@ -534,11 +532,11 @@ TEST_F(notify, rows)
 	const struct row *row;
 	struct row delete;
 
-	check(_metadata, self->clone, &self->good);
+	check(_metadata, self->clone, &variant->good);
 	for (row = rows; row < rows + ARRAY_SIZE(rows); row++) {
-		if (row->code == self->good.code)
+		if (row->code == variant->good.code)
 			check(_metadata, self->fd, row);
-		if (self->good.code != FUSE_NOTIFY_DELETE || row->code != FUSE_NOTIFY_INVAL_ENTRY ||
+		if (variant->good.code != FUSE_NOTIFY_DELETE || row->code != FUSE_NOTIFY_INVAL_ENTRY ||
 		    row->arg.entry.flags)
 			continue;
 		delete = as_delete(row);
@@ -553,7 +551,7 @@ TEST_F(notify, length)
 	size_t full;
 	struct msg m;
 
-	full = message(&m, &self->good)->len;
+	full = message(&m, &variant->good)->len;
 	memset(m.data + full, 0, 2 * full);
 	for (len = 0; len < 2 * full; len++) {
 		m.len = full;
@@ -565,7 +563,7 @@ TEST_F(notify, length)
 			refuse(_metadata, self->fd, &m, -EINVAL);
 		m.header.len = len;
 		/* Some have no argument, and nobody looks whether there is one. */
-		if (len < full || (self->good.size && len > full))
+		if (len < full || (variant->good.size && len > full))
 			refuse(_metadata, self->fd, &m, -EINVAL);
 	}
 	expect_stale(_metadata, self->fd, 0, "other lengths");
@@ -585,7 +583,7 @@ TEST_F(notify, header)
 	unsigned int i;
 	struct msg m;
 
-	message(&m, &self->good);
+	message(&m, &variant->good);
 	for (i = 0; i < ARRAY_SIZE(headers); i++) {
 		m.header.error = headers[i].error;
 		m.header.unique = 0;
@@ -594,12 +592,12 @@ TEST_F(notify, header)
 		refuse(_metadata, self->fd, &m, headers[i].answer);
 	}
 	for (i = 4; i < 32; i++) {
-		m.header.error = self->good.code | BIT(i);
+		m.header.error = variant->good.code | BIT(i);
 		m.header.unique = 0;
 		refuse(_metadata, self->fd, &m, -EINVAL);
 	}
 	for (i = 0; i < 64; i++) {
-		m.header.error = self->good.code;
+		m.header.error = variant->good.code;
 		m.header.unique = BIT(i);
 		refuse(_metadata, self->fd, &m, -EINVAL);
 	}
@@ -618,8 +616,8 @@ TEST_F(notify, unreadable)
 	end += page;
 	ASSERT_EQ(0, mprotect(end, page, PROT_NONE));
 
-	message(&m, &self->good);
-	needed = self->good.size ? m.len : HEADER;
+	message(&m, &variant->good);
+	needed = variant->good.size ? m.len : HEADER;
 	for (len = 0; len < needed; len++) {
 		/* The rest is there if one looks further. */
 		struct iovec holes[] = {
@@ -634,7 +632,7 @@ TEST_F(notify, unreadable)
 	}
 	EXPECT_EQ(-EINVAL, result(write(self->fd, end, HEADER - 1), 0));
 	/* A store may have come half way. */
-	expect_stale(_metadata, self->fd, self->good.stale & STORED, "what is not readable");
+	expect_stale(_metadata, self->fd, variant->good.stale & STORED, "what is not readable");
 }
 
 /*
@@ -649,7 +647,7 @@ TEST_F(notify, parts)
 	size_t cut;
 
 	ASSERT_EQ(0, pipe2(pipes, O_DIRECT | O_CLOEXEC));
-	message(&m, &self->good);
+	message(&m, &variant->good);
 	for (cut = 1; cut < m.len; cut++) {
 		struct iovec iov[] = {
 			{ m.data, cut }, { m.data + cut, 0 }, { m.data + cut, m.len - cut },
@@ -657,7 +655,7 @@ TEST_F(notify, parts)
 
 		EXPECT_EQ(0, result(writev(self->fd, iov, 3), m.len))
 			TH_LOG("cut at %zu", cut);
-		expect_stale(_metadata, self->fd, self->good.stale, "two parts");
+		expect_stale(_metadata, self->fd, variant->good.stale, "two parts");
 
 		ASSERT_EQ((ssize_t)m.len, write(pipes[1], m.data, m.len));
 		EXPECT_EQ(-EINVAL, result(splice(pipes[0], NULL, self->fd, NULL, cut, 0), 0));
@@ -669,7 +667,7 @@ TEST_F(notify, parts)
 		ASSERT_LT(0, write(pipes[1], m.data + cut, m.len - cut));
 		EXPECT_EQ(0, result(splice(pipes[0], NULL, self->clone, NULL, m.len, 0), m.len))
 			TH_LOG("cut at %zu, by splice", cut);
-		expect_stale(_metadata, self->fd, self->good.stale, "a splice of two parts");
+		expect_stale(_metadata, self->fd, variant->good.stale, "a splice of two parts");
 	}
 }
 
@@ -736,7 +734,7 @@ TEST_F_TIMEOUT(notify, random, 600)
 
 	for (; i < end && !_metadata->exit_code; i++) {
 		memset(&m, 0, sizeof(m));
-		random_message(&m, &self->good, seed, i);
+		random_message(&m, &variant->good, seed, i);
 		err = send_message(self->fd, &m);
 		if (err == -EINVAL || err == -ENAMETOOLONG || err == -ENOTDIR) {
 			expect_stale(_metadata, self->fd, 0, "what was refused");
