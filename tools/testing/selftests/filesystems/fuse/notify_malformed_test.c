@@ -11,7 +11,7 @@
  * apart, sent in other ways, and changed at random. The environment says how often
  * that, and which ones:
  *
- *   FUSE_FUZZ_COUNT=200000 FUSE_FUZZ_SEED=7 ./notify_malformed_test -t random
+ *   FUSE_FUZZ_COUNT=20000 FUSE_FUZZ_SEED=7 ./notify_malformed_test -t random
  */
 #define _GNU_SOURCE
 #include "fuse_test_server.h"
@@ -194,11 +194,10 @@ static const __u64 no_nodes[] = {};
 static const __u64 some_nodes[] = { TOP_ID, NOBODY, LEAF_ID };
 static const __u64 nobody[] = { 0, NOBODY, UINT64_MAX, TOP_ID | BIT(32) };
 static const __u64 in_use[] = { ROOT, DIR_ID, SUB_ID };
-static const __u64 last_of_512[512] = { [511] = TOP_ID };
 static const __u64 last_of_513[513] = { [512] = TOP_ID };
 static const __u64 last_of_1025[1025] = { [1024] = TOP_ID };
 
-/* An inval_entry without flags is sent as a delete that names no child, too. */
+/* What is an inval_entry here is a delete, too: see as_delete(). */
 static const struct row rows[] = {
 	/* The names that are cached. */
 	{ ENTRY(DIR_ID, FUSE_EXPIRE_ONLY, "file"), .stale = NAME(DFILE) | ATTR(DIR) },
@@ -233,8 +232,6 @@ static const struct row rows[] = {
 	{ ENTRY(ROOT, 0x80000000, "dir"), .stale = NAME(DIR) | IN_DIR | ATTR(ROOT) },
 	{ ENTRY(ROOT, ~FUSE_EXPIRE_ONLY, "dir"), .stale = NAME(DIR) | IN_DIR | ATTR(ROOT) },
 	{ ENTRY(ROOT, UINT32_MAX, "dir"), .stale = NAME(DIR) | ATTR(ROOT) },
-	{ DELETE(ROOT, 0, "dir"), .arg.delete.padding = FUSE_EXPIRE_ONLY,
-	  .stale = NAME(DIR) | IN_DIR | ATTR(ROOT) },
 	{ DELETE(ROOT, 0, "dir"), .arg.delete.padding = UINT32_MAX,
 	  .stale = NAME(DIR) | IN_DIR | ATTR(ROOT) },
 
@@ -243,9 +240,7 @@ static const struct row rows[] = {
 	{ ENTRY(DIR_ID, 0, "\0"), .err = -ENOENT, .stale = ATTR(DIR) },
 	{ ENTRY(DIR_ID, 0, "."), .err = -ENOENT, .stale = ATTR(DIR) },
 	{ ENTRY(DIR_ID, 0, ".."), .err = -ENOENT, .stale = ATTR(DIR) },
-	{ ENTRY(DIR_ID, 0, "/"), .err = -ENOENT, .stale = ATTR(DIR) },
 	{ ENTRY(DIR_ID, 0, "file/"), .err = -ENOENT, .stale = ATTR(DIR) },
-	{ ENTRY(DIR_ID, 0, "/file"), .err = -ENOENT, .stale = ATTR(DIR) },
 	{ ENTRY(DIR_ID, 0, "sub/leaf"), .err = -ENOENT, .stale = ATTR(DIR) },
 	{ ENTRY(DIR_ID, 0, "file\0"), .err = -ENOENT, .stale = ATTR(DIR) },
 	{ ENTRY(DIR_ID, 0, "file\0x"), .err = -ENOENT, .stale = ATTR(DIR) },
@@ -253,8 +248,6 @@ static const struct row rows[] = {
 	{ ENTRY(DIR_ID, 0, "\0ile"), .err = -ENOENT, .stale = ATTR(DIR) },
 	{ ENTRY(DIR_ID, 0, "fi\0e"), .err = -ENOENT, .stale = ATTR(DIR) },
 	{ ENTRY(DIR_ID, 0, "fil"), .err = -ENOENT, .stale = ATTR(DIR) },
-	{ ENTRY(DIR_ID, 0, "files"), .err = -ENOENT, .stale = ATTR(DIR) },
-	{ ENTRY(DIR_ID, 0, "FILE"), .err = -ENOENT, .stale = ATTR(DIR) },
 	{ ENTRY(DIR_ID, 0, "fil\xe5"), .err = -ENOENT, .stale = ATTR(DIR) },
 
 	/* A byte is reserved for a NUL, and the kernel puts one there, whatever it finds. */
@@ -283,14 +276,12 @@ static const struct row rows[] = {
 	/* From an offset, for a length or to the end; no data if the offset is negative. */
 	{ INODE(TOP_ID, 0, 1), .stale = ATTR(TOP) | DATA(TOP) },
 	{ INODE(TOP_ID, 0, -1), .stale = ATTR(TOP) | DATA(TOP) },
-	{ INODE(TOP_ID, 0, INT64_MAX), .stale = ATTR(TOP) | DATA(TOP) },
 	{ INODE(TOP_ID, 4095, 1), .stale = ATTR(TOP) | DATA(TOP) },
 	{ INODE(TOP_ID, -1, 4096), .stale = ATTR(TOP) },
 	{ INODE(TOP_ID, INT64_MIN, 0), .stale = ATTR(TOP) },
 	{ INODE(TOP_ID, 1 << 20, 0), .stale = ATTR(TOP) },
 	{ INODE(TOP_ID, INT64_MAX, INT64_MAX), .stale = ATTR(TOP) },
 	{ INODE(DIR_ID, 0, 0), .stale = ATTR(DIR) },
-	{ INODE(ROOT, 0, 0), .stale = ATTR(ROOT) },
 	{ INODE(0, 0, 0), .err = -ENOENT },
 	{ INODE(NOBODY, 0, 0), .err = -ENOENT },
 	{ INODE(TOP_ID | BIT(32), 0, 0), .err = -ENOENT },
@@ -298,7 +289,6 @@ static const struct row rows[] = {
 
 	/* The offset is looked at first, then the node, which has to be a file. */
 	{ STORE(TOP_ID, 0, 0) },
-	{ STORE(TOP_ID, 0, 1), .stale = STORED },
 	{ STORE(TOP_ID, 0, 4096), .stale = STORED },
 	{ STORE(TOP_ID, 4095, 1), .stale = STORED },
 	/* A longer file, until the server says otherwise. */
@@ -322,7 +312,6 @@ static const struct row rows[] = {
 	{ RETRIEVE(1, TOP_ID, 1, UINT32_MAX) },
 	{ RETRIEVE(2, TOP_ID, 100, 0x80000000) },
 	{ RETRIEVE(3, TOP_ID, 0, 0) },
-	{ RETRIEVE(4, TOP_ID, 4096, 1) },
 	{ RETRIEVE(5, TOP_ID, 4097, 1) },
 	{ RETRIEVE(6, TOP_ID, BIT(32), 4096) },
 	{ RETRIEVE(7, TOP_ID, LONG_MAX - 1, UINT32_MAX) },
@@ -331,7 +320,6 @@ static const struct row rows[] = {
 	{ RETRIEVE(9, NOBODY, UINT64_MAX, 1), .err = -EINVAL },
 	{ RETRIEVE(10, NOBODY, 0, 1), .err = -ENOENT },
 	{ RETRIEVE(11, TOP_ID | BIT(63), 0, 1), .err = -ENOENT },
-	{ RETRIEVE(12, ROOT, 0, 1), .err = -EINVAL },
 	{ RETRIEVE(13, SUB_ID, 0, 4096), .err = -EINVAL },
 
 	/* Nobody, or somebody who is in use: no error, and nothing is lost. */
@@ -339,12 +327,10 @@ static const struct row rows[] = {
 	{ PRUNE(nobody) },
 	{ PRUNE(in_use) },
 	/* The kernel takes 512 at a time. */
-	{ PRUNE(last_of_512), .stale = NAME(TOP) },
 	{ PRUNE(last_of_513), .stale = NAME(TOP) },
 	{ PRUNE(last_of_1025), .stale = NAME(TOP) },
 	{ PRUNE_COUNT(some_nodes, 0), .err = -EINVAL },
 	{ PRUNE_COUNT(some_nodes, 2), .err = -EINVAL },
-	{ PRUNE_COUNT(some_nodes, 4), .err = -EINVAL },
 	{ PRUNE_COUNT(some_nodes, 0x20000003), .err = -EINVAL },	/* the same in 32 bits */
 	{ PRUNE_COUNT(some_nodes, UINT32_MAX), .err = -EINVAL },
 	{ PRUNE_COUNT(no_nodes, 0x20000000), .err = -EINVAL },
@@ -368,10 +354,13 @@ static const struct msg *message(struct msg *m, const struct row *row)
 	return m;
 }
 
+/* An inval_entry without flags as a delete that names no child; another row as it is. */
 static struct row as_delete(const struct row *row)
 {
 	struct row delete = *row;
 
+	if (row->code != FUSE_NOTIFY_INVAL_ENTRY || row->arg.entry.flags)
+		return delete;
 	delete.code = FUSE_NOTIFY_DELETE;
 	delete.size = sizeof(delete.arg.delete);
 	delete.arg.delete = (struct fuse_notify_delete_out){
@@ -397,27 +386,35 @@ FIXTURE_VARIANT(notify)
 FIXTURE_VARIANT_ADD(notify, inval_entry) {
 	{ ENTRY(DIR_ID, 0, "file"), .stale = NAME(DFILE) | ATTR(DIR) },
 };
+
 FIXTURE_VARIANT_ADD(notify, delete) {
 	{ DELETE(DIR_ID, FILE_ID, "file"), .stale = NAME(DFILE) | ATTR(DIR) },
 };
+
 FIXTURE_VARIANT_ADD(notify, poll) {
 	{ POLL(1) },
 };
+
 FIXTURE_VARIANT_ADD(notify, inval_inode) {
 	{ INODE(FILE_ID, 0, 0), .stale = ATTR(DFILE) | DATA(DFILE) },
 };
+
 FIXTURE_VARIANT_ADD(notify, store) {
 	{ STORE(TOP_ID, 8, 6), .stale = STORED },
 };
+
 FIXTURE_VARIANT_ADD(notify, retrieve) {
 	{ RETRIEVE(4711, TOP_ID, 8, 16) },
 };
+
 FIXTURE_VARIANT_ADD(notify, resend) {
 	{ .what = "resend", .code = FUSE_NOTIFY_RESEND },
 };
+
 FIXTURE_VARIANT_ADD(notify, inc_epoch) {
 	{ .what = "inc_epoch", .code = FUSE_NOTIFY_INC_EPOCH, .stale = ALL_NAMES },
 };
+
 FIXTURE_VARIANT_ADD(notify, prune) {
 	{ PRUNE(some_nodes), .stale = NAME(TOP) | NAME(LEAF) | NAME(SUB) },
 };
@@ -529,18 +526,17 @@ static void check(struct __test_metadata *_metadata, int fd, const struct row *r
 /* The table. */
 TEST_F(notify, rows)
 {
+	int code = variant->good.code;
 	const struct row *row;
 	struct row delete;
 
 	check(_metadata, self->clone, &variant->good);
 	for (row = rows; row < rows + ARRAY_SIZE(rows); row++) {
-		if (row->code == variant->good.code)
-			check(_metadata, self->fd, row);
-		if (variant->good.code != FUSE_NOTIFY_DELETE || row->code != FUSE_NOTIFY_INVAL_ENTRY ||
-		    row->arg.entry.flags)
-			continue;
 		delete = as_delete(row);
-		check(_metadata, self->fd, &delete);
+		if (row->code == code)
+			check(_metadata, self->fd, row);
+		else if (delete.code == code)
+			check(_metadata, self->fd, &delete);
 	}
 }
 
