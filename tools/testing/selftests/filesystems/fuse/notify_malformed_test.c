@@ -724,7 +724,7 @@ static __u64 setting(const char *name, __u64 otherwise)
 TEST_F_TIMEOUT(notify, random, 600)
 {
 	__u64 seed = setting("FUSE_FUZZ_SEED", 1), i = setting("FUSE_FUZZ_FIRST", 0), node;
-	__u64 end = i + setting("FUSE_FUZZ_COUNT", 500);
+	__u64 end = i + setting("FUSE_FUZZ_COUNT", 300);
 	struct msg m;
 	int err;
 
