@@ -30,14 +30,14 @@
 
 enum { DIR_ID = 2, FILE_ID, SUB_ID, LEAF_ID, EMPTY_ID, TOP_ID, NOBODY = 99 };
 
-enum { I_ROOT, I_DIR, I_DFILE, I_LINK, I_NONE, I_SUB, I_LEAF, I_EMPTY, I_TOP, I_ABSENT, THINGS };
+enum { I_ROOT, I_PARENT, I_DFILE, I_LINK, I_NONE, I_SUB, I_LEAF, I_EMPTY, I_TOP, I_ABSENT, THINGS };
 
 static const struct {
 	const char *path;
 	mode_t type;		/* or 0 if the name is absent */
 } things[THINGS] = {
 	[I_ROOT]	= { ".",		S_IFDIR },
-	[I_DIR]		= { "dir",		S_IFDIR },
+	[I_PARENT]	= { "dir",		S_IFDIR },
 	[I_DFILE]	= { "dir/file",		S_IFREG },
 	[I_LINK]	= { "dir/link",		S_IFREG },	/* to dir/file */
 	[I_NONE]	= { "dir/none" },
@@ -55,7 +55,7 @@ static const struct {
 #define STORED		BIT(48)	/* there is data that a test has stored */
 #define WRONG		BIT(49)	/* an answer that was never right */
 #define IN_DIR		(NAME(DFILE) | NAME(LINK) | NAME(NONE) | NAME(SUB) | NAME(LEAF))
-#define ALL_NAMES	(NAME(DIR) | IN_DIR | NAME(EMPTY) | NAME(TOP) | NAME(ABSENT))
+#define ALL_NAMES	(NAME(PARENT) | IN_DIR | NAME(EMPTY) | NAME(TOP) | NAME(ABSENT))
 
 static __u64 look_at_data(const char *path)
 {
@@ -200,15 +200,15 @@ static const __u64 last_of_1025[1025] = { [1024] = TOP_ID };
 /* What is an inval_entry here is a delete, too: see as_delete(). */
 static const struct row rows[] = {
 	/* The names that are cached. */
-	{ ENTRY(DIR_ID, FUSE_EXPIRE_ONLY, "file"), .stale = NAME(DFILE) | ATTR(DIR) },
-	{ ENTRY(DIR_ID, FUSE_EXPIRE_ONLY, "none"), .stale = NAME(NONE) | ATTR(DIR) },
-	{ ENTRY(ROOT, FUSE_EXPIRE_ONLY, "dir"), .stale = NAME(DIR) | ATTR(ROOT) },
-	{ ENTRY(DIR_ID, 0, "file"), .stale = NAME(DFILE) | ATTR(DIR) },
-	{ ENTRY(DIR_ID, 0, "none"), .stale = NAME(NONE) | ATTR(DIR) },
-	{ ENTRY(ROOT, 0, "dir"), .stale = NAME(DIR) | IN_DIR | ATTR(ROOT) },
-	{ DELETE(DIR_ID, FILE_ID, "file"), .stale = NAME(DFILE) | ATTR(DIR) },
-	{ DELETE(ROOT, DIR_ID, "dir"), .stale = NAME(DIR) | IN_DIR | ATTR(ROOT) },
-	{ ENTRY(DIR_ID, 0, "sub"), .stale = NAME(SUB) | NAME(LEAF) | ATTR(DIR) },
+	{ ENTRY(DIR_ID, FUSE_EXPIRE_ONLY, "file"), .stale = NAME(DFILE) | ATTR(PARENT) },
+	{ ENTRY(DIR_ID, FUSE_EXPIRE_ONLY, "none"), .stale = NAME(NONE) | ATTR(PARENT) },
+	{ ENTRY(ROOT, FUSE_EXPIRE_ONLY, "dir"), .stale = NAME(PARENT) | ATTR(ROOT) },
+	{ ENTRY(DIR_ID, 0, "file"), .stale = NAME(DFILE) | ATTR(PARENT) },
+	{ ENTRY(DIR_ID, 0, "none"), .stale = NAME(NONE) | ATTR(PARENT) },
+	{ ENTRY(ROOT, 0, "dir"), .stale = NAME(PARENT) | IN_DIR | ATTR(ROOT) },
+	{ DELETE(DIR_ID, FILE_ID, "file"), .stale = NAME(DFILE) | ATTR(PARENT) },
+	{ DELETE(ROOT, DIR_ID, "dir"), .stale = NAME(PARENT) | IN_DIR | ATTR(ROOT) },
+	{ ENTRY(DIR_ID, 0, "sub"), .stale = NAME(SUB) | NAME(LEAF) | ATTR(PARENT) },
 	{ DELETE(ROOT, TOP_ID, "file"), .stale = NAME(TOP) | ATTR(ROOT) },
 
 	/* All 64 bits of a directory's nodeid count, and it has to be one. */
@@ -221,37 +221,37 @@ static const struct row rows[] = {
 	{ ENTRY(EMPTY_ID, 0, "file"), .err = -ENOENT, .stale = ATTR(EMPTY) },
 
 	/* A delete of another node finds the name stale all the same. */
-	{ DELETE(DIR_ID, TOP_ID, "file"), .err = -ENOENT, .stale = NAME(DFILE) | ATTR(DIR) },
+	{ DELETE(DIR_ID, TOP_ID, "file"), .err = -ENOENT, .stale = NAME(DFILE) | ATTR(PARENT) },
 	{ DELETE(DIR_ID, FILE_ID | BIT(32), "file"), .err = -ENOENT,
-	  .stale = NAME(DFILE) | ATTR(DIR) },
-	{ DELETE(DIR_ID, UINT64_MAX, "file"), .err = -ENOENT, .stale = NAME(DFILE) | ATTR(DIR) },
-	{ DELETE(DIR_ID, NOBODY, "none"), .stale = NAME(NONE) | ATTR(DIR) },
+	  .stale = NAME(DFILE) | ATTR(PARENT) },
+	{ DELETE(DIR_ID, UINT64_MAX, "file"), .err = -ENOENT, .stale = NAME(DFILE) | ATTR(PARENT) },
+	{ DELETE(DIR_ID, NOBODY, "none"), .stale = NAME(NONE) | ATTR(PARENT) },
 
 	/* Flags that the kernel does not know are no matter, nor is padding. */
-	{ ENTRY(ROOT, 2, "dir"), .stale = NAME(DIR) | IN_DIR | ATTR(ROOT) },
-	{ ENTRY(ROOT, 0x80000000, "dir"), .stale = NAME(DIR) | IN_DIR | ATTR(ROOT) },
-	{ ENTRY(ROOT, ~FUSE_EXPIRE_ONLY, "dir"), .stale = NAME(DIR) | IN_DIR | ATTR(ROOT) },
-	{ ENTRY(ROOT, UINT32_MAX, "dir"), .stale = NAME(DIR) | ATTR(ROOT) },
+	{ ENTRY(ROOT, 2, "dir"), .stale = NAME(PARENT) | IN_DIR | ATTR(ROOT) },
+	{ ENTRY(ROOT, 0x80000000, "dir"), .stale = NAME(PARENT) | IN_DIR | ATTR(ROOT) },
+	{ ENTRY(ROOT, ~FUSE_EXPIRE_ONLY, "dir"), .stale = NAME(PARENT) | IN_DIR | ATTR(ROOT) },
+	{ ENTRY(ROOT, UINT32_MAX, "dir"), .stale = NAME(PARENT) | ATTR(ROOT) },
 	{ DELETE(ROOT, 0, "dir"), .arg.delete.padding = UINT32_MAX,
-	  .stale = NAME(DIR) | IN_DIR | ATTR(ROOT) },
+	  .stale = NAME(PARENT) | IN_DIR | ATTR(ROOT) },
 
 	/* The name ends where its length says: these are others. */
-	{ ENTRY(DIR_ID, 0, ""), .err = -ENOENT, .stale = ATTR(DIR) },
-	{ ENTRY(DIR_ID, 0, "\0"), .err = -ENOENT, .stale = ATTR(DIR) },
-	{ ENTRY(DIR_ID, 0, "."), .err = -ENOENT, .stale = ATTR(DIR) },
-	{ ENTRY(DIR_ID, 0, ".."), .err = -ENOENT, .stale = ATTR(DIR) },
-	{ ENTRY(DIR_ID, 0, "file/"), .err = -ENOENT, .stale = ATTR(DIR) },
-	{ ENTRY(DIR_ID, 0, "sub/leaf"), .err = -ENOENT, .stale = ATTR(DIR) },
-	{ ENTRY(DIR_ID, 0, "file\0"), .err = -ENOENT, .stale = ATTR(DIR) },
-	{ ENTRY(DIR_ID, 0, "file\0x"), .err = -ENOENT, .stale = ATTR(DIR) },
-	{ ENTRY(DIR_ID, 0, "none\0"), .err = -ENOENT, .stale = ATTR(DIR) },
-	{ ENTRY(DIR_ID, 0, "\0ile"), .err = -ENOENT, .stale = ATTR(DIR) },
-	{ ENTRY(DIR_ID, 0, "fi\0e"), .err = -ENOENT, .stale = ATTR(DIR) },
-	{ ENTRY(DIR_ID, 0, "fil"), .err = -ENOENT, .stale = ATTR(DIR) },
-	{ ENTRY(DIR_ID, 0, "fil\xe5"), .err = -ENOENT, .stale = ATTR(DIR) },
+	{ ENTRY(DIR_ID, 0, ""), .err = -ENOENT, .stale = ATTR(PARENT) },
+	{ ENTRY(DIR_ID, 0, "\0"), .err = -ENOENT, .stale = ATTR(PARENT) },
+	{ ENTRY(DIR_ID, 0, "."), .err = -ENOENT, .stale = ATTR(PARENT) },
+	{ ENTRY(DIR_ID, 0, ".."), .err = -ENOENT, .stale = ATTR(PARENT) },
+	{ ENTRY(DIR_ID, 0, "file/"), .err = -ENOENT, .stale = ATTR(PARENT) },
+	{ ENTRY(DIR_ID, 0, "sub/leaf"), .err = -ENOENT, .stale = ATTR(PARENT) },
+	{ ENTRY(DIR_ID, 0, "file\0"), .err = -ENOENT, .stale = ATTR(PARENT) },
+	{ ENTRY(DIR_ID, 0, "file\0x"), .err = -ENOENT, .stale = ATTR(PARENT) },
+	{ ENTRY(DIR_ID, 0, "none\0"), .err = -ENOENT, .stale = ATTR(PARENT) },
+	{ ENTRY(DIR_ID, 0, "\0ile"), .err = -ENOENT, .stale = ATTR(PARENT) },
+	{ ENTRY(DIR_ID, 0, "fi\0e"), .err = -ENOENT, .stale = ATTR(PARENT) },
+	{ ENTRY(DIR_ID, 0, "fil"), .err = -ENOENT, .stale = ATTR(PARENT) },
+	{ ENTRY(DIR_ID, 0, "fil\xe5"), .err = -ENOENT, .stale = ATTR(PARENT) },
 
 	/* A byte is reserved for a NUL, and the kernel puts one there, whatever it finds. */
-	{ ENTRY_LEN(DIR_ID, 0, "filex", 4), .more = -1, .stale = NAME(DFILE) | ATTR(DIR) },
+	{ ENTRY_LEN(DIR_ID, 0, "filex", 4), .more = -1, .stale = NAME(DFILE) | ATTR(PARENT) },
 
 	/* Lengths that lie. That a name is too long counts before all else. */
 	{ ENTRY_LEN(DIR_ID, 0, "file", 0), .err = -EINVAL },
@@ -281,7 +281,7 @@ static const struct row rows[] = {
 	{ INODE(TOP_ID, INT64_MIN, 0), .stale = ATTR(TOP) },
 	{ INODE(TOP_ID, 1 << 20, 0), .stale = ATTR(TOP) },
 	{ INODE(TOP_ID, INT64_MAX, INT64_MAX), .stale = ATTR(TOP) },
-	{ INODE(DIR_ID, 0, 0), .stale = ATTR(DIR) },
+	{ INODE(DIR_ID, 0, 0), .stale = ATTR(PARENT) },
 	{ INODE(0, 0, 0), .err = -ENOENT },
 	{ INODE(NOBODY, 0, 0), .err = -ENOENT },
 	{ INODE(TOP_ID | BIT(32), 0, 0), .err = -ENOENT },
@@ -384,11 +384,11 @@ FIXTURE_VARIANT(notify)
 };
 
 FIXTURE_VARIANT_ADD(notify, inval_entry) {
-	{ ENTRY(DIR_ID, 0, "file"), .stale = NAME(DFILE) | ATTR(DIR) },
+	{ ENTRY(DIR_ID, 0, "file"), .stale = NAME(DFILE) | ATTR(PARENT) },
 };
 
 FIXTURE_VARIANT_ADD(notify, delete) {
-	{ DELETE(DIR_ID, FILE_ID, "file"), .stale = NAME(DFILE) | ATTR(DIR) },
+	{ DELETE(DIR_ID, FILE_ID, "file"), .stale = NAME(DFILE) | ATTR(PARENT) },
 };
 
 FIXTURE_VARIANT_ADD(notify, poll) {
@@ -427,7 +427,7 @@ FIXTURE_SETUP(notify)
 
 	if (problem)
 		SKIP(return, "%s: %s", problem, strerror(errno));
-	for (i = I_DIR; i < THINGS; i++) {
+	for (i = I_PARENT; i < THINGS; i++) {
 		if (i == I_LINK)
 			server_link("dir/file", "dir/link");
 		else if (things[i].type)
