@@ -523,6 +523,21 @@ static void check(struct __test_metadata *_metadata, int fd, const struct row *r
 	expect_stale(_metadata, fd, row->stale, row->what);
 }
 
+/* What is stored behind the end is there, and no more. */
+static void check_behind_end(struct __test_metadata *_metadata, int fd)
+{
+	const struct fuse_notify_retrieve_in *arg = (void *)(srv.request +
+							     sizeof(struct fuse_in_header));
+
+	EXPECT_EQ(0, send_row(fd, &(struct row){ STORE(TOP_ID, FILE_SIZE, 4) }));
+	srv.swallow = FUSE_NOTIFY_REPLY;
+	EXPECT_EQ(0, send_row(fd, &(struct row){ RETRIEVE(1, TOP_ID, FILE_SIZE + 1, 100) }));
+	server_swallowed(_metadata);
+	EXPECT_EQ(3, arg->size);
+	EXPECT_EQ(0, memcmp(arg + 1, "+++", 3));
+	expect_stale(_metadata, fd, ATTR(TOP) | DATA(TOP), "a store behind the end");
+}
+
 /* The table. */
 TEST_F(notify, rows)
 {
@@ -538,6 +553,8 @@ TEST_F(notify, rows)
 		else if (delete.code == code)
 			check(_metadata, self->fd, &delete);
 	}
+	if (code == FUSE_NOTIFY_STORE)
+		check_behind_end(_metadata, self->fd);
 }
 
 /* The header says how long the message is, and that is written at once. */
