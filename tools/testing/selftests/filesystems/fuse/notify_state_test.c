@@ -9,6 +9,7 @@
 
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -202,6 +203,82 @@ TEST_F(start, unmount_race)
 		ASSERT_EQ(NULL, server_mount());
 	}
 	server_run(_metadata);
+}
+
+static int reads[2], go[2];	/* pipes */
+
+static void hold_read(void)
+{
+	char byte = 0;
+
+	if (write(reads[1], &byte, 1) != 1 || read(go[0], &byte, 1) != 1)
+		abort();
+}
+
+/*
+ * In a process with a mount of its own, whose server holds the READ of what is written,
+ * from @cut bytes on.
+ */
+static void write_slowly(struct __test_metadata *_metadata, int fd, const struct message *m,
+			 size_t cut)
+{
+	struct fuse_out_header out = { .len = sizeof(out) + m->size, .error = m->code };
+	struct iovec iov[] = {
+		{ &out, sizeof(out) }, { (void *)&m->poll, cut }, { NULL, m->size - cut },
+	};
+	int file;
+
+	if (unshare(CLONE_NEWNS) || umount2(MNT, MNT_DETACH) || new_namespaces() || server_mount())
+		_exit(255);
+	memcpy(srv.content, (char *)&m->poll + cut, m->size - cut);
+	srv.stop = FUSE_READ;
+	srv.at_stop = hold_read;
+	server_run(_metadata);
+	file = open(MNT "/file", O_RDONLY | O_CLOEXEC);
+	iov[2].iov_base = mmap(NULL, FILE_SIZE, PROT_READ, MAP_SHARED, file, 0);
+	close(file);	/* while there is a server to flush it */
+	_exit(writev(fd, iov, 3) < 0 ? errno : 0);
+}
+
+/* While the kernel waits for the memory in which a message is, the mount can go. */
+TEST_F(start, unmount_while_read)
+{
+	static const struct {
+		int message;
+		size_t cut;
+	} slow[] = {
+		{ 0 }, { 0, sizeof(struct fuse_notify_inval_entry_out) },
+		{ 1 }, { 1, sizeof(struct fuse_notify_delete_out) },
+		{ 2 }, { 3 }, { 4 }, { 5 },
+		{ 8 }, { 8, sizeof(struct fuse_notify_prune_out) },
+	};
+	int i, status;
+	char byte = 0;
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe2(reads, O_CLOEXEC));
+	ASSERT_EQ(0, pipe2(go, O_CLOEXEC));
+	server_run(_metadata);
+	for (i = 0; i < ARRAY_SIZE(slow); i++) {
+		EXPECT_EQ(0, look(MNT "/file"));
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid)
+			write_slowly(_metadata, fuse_session_fd(srv.se),
+				     &messages[slow[i].message], slow[i].cut);
+		EXPECT_EQ(1, read(reads[0], &byte, 1));
+		alarm(LIMIT);
+		EXPECT_EQ(0, umount2(MNT, 0));
+		srv.mounted = false;
+		EXPECT_EQ(1, write(go[1], &byte, 1));
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_TRUE(WIFEXITED(status) && (!status || WEXITSTATUS(status) == ENOENT))
+			TH_LOG("message %d, cut at %zu: status %#x", slow[i].message, slow[i].cut,
+			       status);
+		server_end(_metadata);
+		ASSERT_EQ(NULL, server_mount());
+		server_run(_metadata);
+	}
 }
 
 /* The server runs, and "file" is cached. */
