@@ -34,7 +34,6 @@
 struct dentry;
 struct file;
 struct inode;
-struct iov_iter;
 struct kunit;
 struct kunit_thread;
 struct vfsmount;
@@ -358,12 +357,11 @@ int fuse_fx_inval_inode(struct fuse_fixture *fx, u64 nodeid);
  * @name: the name
  * @below: what lies below the name is meant too
  * @data: what the server writes behind struct fuse_out_header, and behind that
- *	%SZ_64K bytes of 0, for a message that is longer than it should be
+ *	some bytes of 0, for a message that is longer
  * @size: how much of @data it writes
- * @offset: how far behind the start of a page @data lies when it is written
  *
- * Whatever a test does to @data, @size and @offset is what the kernel gets; the
- * other members tell the fixture what the message is about.
+ * Whatever a test does to @data and @size is what the kernel gets; the other members
+ * tell the fixture what the message is about.
  */
 struct fuse_fx_msg {
 	enum fuse_notify_code code;
@@ -372,7 +370,6 @@ struct fuse_fx_msg {
 	bool below;
 	char *data;
 	size_t size;
-	size_t offset;
 };
 
 /**
@@ -413,19 +410,6 @@ int fuse_fx_send(struct fuse_fixture *fx, const struct fuse_fx_msg *msg);
  * Return: what fuse_notify() returned.
  */
 int fuse_fx_send_malformed(struct fuse_fixture *fx, const struct fuse_fx_msg *msg);
-
-/**
- * fuse_fx_write() - Write to the connection what is not a struct fuse_fx_msg
- * @fx: The fixture.
- * @code: The notification code.
- * @data: What follows struct fuse_out_header.
- *
- * As fuse_fx_send_malformed(), for memory of another kind.
- *
- * Return: what fuse_notify() returned.
- */
-int fuse_fx_write(struct fuse_fixture *fx, enum fuse_notify_code code,
-		  struct iov_iter *data);
 
 /**
  * struct fuse_fx_op - A system call or notification for a thread to make

@@ -7,7 +7,6 @@
 #include <linux/dcache.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
-#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 
@@ -114,8 +113,9 @@ int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *n
 	return err;
 }
 
-int fuse_fx_write(struct fuse_fixture *fx, enum fuse_notify_code code,
-		  struct iov_iter *data)
+/* Write what follows struct fuse_out_header. */
+static int fuse_fx_write(struct fuse_fixture *fx, enum fuse_notify_code code,
+			 struct iov_iter *data)
 {
 	struct fuse_fake_hook quiet = { .task = current };
 	int err;
@@ -135,13 +135,13 @@ int fuse_fx_send_malformed(struct fuse_fixture *fx, const struct fuse_fx_msg *ms
 	int err;
 
 	/* What a server writes reaches fuse_notify() as pages, not as an address. */
-	folio = folio_alloc(GFP_KERNEL, get_order(max(msg->offset + msg->size, 1)));
+	folio = folio_alloc(GFP_KERNEL, get_order(max(msg->size, 1)));
 	if (!folio) {
 		KUNIT_FAIL(fx->test, "no memory for a message");
 		return -ENOMEM;
 	}
-	memcpy_to_folio(folio, msg->offset, msg->data, msg->size);
-	bvec_set_folio(&bvec, folio, msg->size, msg->offset);
+	memcpy_to_folio(folio, 0, msg->data, msg->size);
+	bvec_set_folio(&bvec, folio, msg->size, 0);
 	iov_iter_bvec(&iter, ITER_SOURCE, &bvec, 1, msg->size);
 	err = fuse_fx_write(fx, msg->code, &iter);
 	KUNIT_EXPECT_EQ_MSG(fx->test, folio_ref_count(folio), 1,
@@ -182,7 +182,7 @@ struct fuse_fx_msg *fuse_fx_msg(struct fuse_fixture *fx, enum fuse_notify_code c
 
 	msg = kunit_kzalloc(fx->test, sizeof(*msg), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(fx->test, msg);
-	msg->data = kunit_kzalloc(fx->test, size + SZ_64K, GFP_KERNEL);
+	msg->data = kunit_kzalloc(fx->test, size + 8, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(fx->test, msg->data);
 	if (is_delete)
 		memcpy(msg->data, &delete, header);

@@ -1,21 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of fuse_notify(): FUSE_NOTIFY_INVAL_ENTRY and FUSE_NOTIFY_DELETE
- * as a server writes them, byte by byte.
+ * KUnit tests of fuse_notify(): what becomes of a FUSE_NOTIFY_INVAL_ENTRY or
+ * FUSE_NOTIFY_DELETE that a server writes.
  *
- * What a notification does to the cache is the subject of inval_entry_kunit.c.
- * Here is what gets that far: a well-formed message does what the call does, any
- * other is refused with the right error and changes nothing.
+ * What a notification does to the cache is the subject of inval_entry_kunit.c. Here
+ * is what the fields of a message mean: flags, nodeids, and where the name ends.
+ * Malformed messages, which do not get as far as fuse_reverse_inval_entry(), are in
+ * tools/testing/selftests/filesystems/fuse/notify_malformed_test.c.
  */
 
 #include <linux/dcache.h>
 #include <linux/fs.h>
 #include <linux/limits.h>
-#include <linux/mman.h>
-#include <linux/sizes.h>
 #include <linux/string.h>
-#include <linux/uaccess.h>
-#include <linux/uio.h>
 
 #include <kunit/test.h>
 
@@ -34,19 +31,15 @@ struct cached {
 
 static const struct code {
 	enum fuse_notify_code code;
-	size_t header;
 	const char *desc;
 } codes[] = {
-	{ FUSE_NOTIFY_INVAL_ENTRY, sizeof(struct fuse_notify_inval_entry_out), "inval_entry" },
-	{ FUSE_NOTIFY_DELETE, sizeof(struct fuse_notify_delete_out), "delete" },
+	{ FUSE_NOTIFY_INVAL_ENTRY, "inval_entry" },
+	{ FUSE_NOTIFY_DELETE, "delete" },
 };
 
 KUNIT_ARRAY_PARAM_DESC(code, codes, desc);
 
-/* The two names are of the same length, for tables to say how long a message is. */
 static const char * const names[] = { "file", "none" };
-
-#define NAMELEN		4
 
 static struct cached fill_cache(struct fuse_fixture *fx)
 {
@@ -86,10 +79,6 @@ static u32 *namelen(struct fuse_fx_msg *msg)
 
 	return msg->code == FUSE_NOTIFY_DELETE ? &delete->namelen : &inval->namelen;
 }
-
-/*
- * Well-formed messages.
- */
 
 /* The bug report of 2026-05-30, as it reaches the kernel. */
 static void negative(struct kunit *test)
@@ -231,121 +220,6 @@ static void delete_no_child(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "file"));
 }
 
-/*
- * The name ends where its length says. A byte is reserved for the NUL, but
- * today's kernel puts one there itself, whatever it finds.
- */
-static void no_nul(struct kunit *test)
-{
-	const struct code *code = test->param_value;
-	struct fuse_fixture *fx = test->priv;
-	struct cached cached = fill_cache(fx);
-	struct dentry *dir = fuse_fx_hold(fx, "dir");
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(names); i++) {
-		struct fuse_fx_msg *msg;
-
-		msg = fuse_fx_msg(fx, code->code, cached.dir, cached.file, names[i], 0);
-		msg->data[msg->size - 1] = 'x';
-		KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
-		KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, names[i]));
-	}
-}
-
-/* A server's buffer lies anywhere: a page may end within the message, wherever. */
-static void page_boundary(struct kunit *test)
-{
-	const struct code *code = test->param_value;
-	struct fuse_fixture *fx = test->priv;
-	struct cached cached = fill_cache(fx);
-	struct dentry *dir = fuse_fx_hold(fx, "dir");
-	struct fuse_fx_msg *msg;
-	size_t before;
-
-	/* Not a delete of what the name leads to: it is to be found again. */
-	msg = fuse_fx_msg(fx, code->code, cached.dir, 0, "file", 0);
-	for (before = 0; before <= msg->size; before++) {
-		msg->offset = PAGE_SIZE - before;
-		KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
-		KUNIT_EXPECT_EQ_MSG(test, fuse_fx_send(fx, msg), 0,
-				    "%zu of %zu bytes are before the boundary",
-				    before, msg->size);
-		KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "file"));
-	}
-}
-
-/* A name of @len bytes, for as long as the test runs. */
-static char *long_name(struct kunit *test, size_t len)
-{
-	char *name = kunit_kzalloc(test, len + 1, GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, name);
-	memset(name, 'n', len);
-	return name;
-}
-
-/*
- * The longest name of a connection that has more than one page per request, as
- * the fake server's. With its header the message is in two pages, or in three.
- */
-static void name_max(struct kunit *test)
-{
-	const struct code *code = test->param_value;
-	struct fuse_fixture *fx = test->priv;
-	struct dentry *root = fx->mnt->mnt_root;
-	struct fuse_fx_msg *msg;
-	char *name;
-	u64 child;
-
-	KUNIT_ASSERT_EQ(test, get_fuse_conn_super(root->d_sb)->name_max, PATH_MAX - 1);
-	name = long_name(test, PATH_MAX - 1);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, name), -ENOENT);
-	child = fuse_fake_add(fx->server, name, S_IFREG | 0644);
-	msg = fuse_fx_msg(fx, code->code, FUSE_ROOT_ID, child, name, 0);
-
-	KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
-	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, root, name));
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, name), 0);
-
-	msg->offset = PAGE_SIZE - 1;
-	KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
-	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, root, name));
-}
-
-/*
- * The limit is the connection's own. Here it shrinks to what it is with one page
- * per request when a name that is longer is cached already: notified or not,
- * that name stays.
- */
-static void name_max_of_connection(struct kunit *test)
-{
-	const struct code *code = test->param_value;
-	struct fuse_fixture *fx = test->priv;
-	struct dentry *root = fx->mnt->mnt_root;
-	char *longest = long_name(test, FUSE_NAME_LOW_MAX);
-	char *longer = long_name(test, FUSE_NAME_LOW_MAX + 1);
-	struct fuse_fx_msg *msg;
-	unsigned int asked;
-
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, longest), -ENOENT);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, longer), -ENOENT);
-	get_fuse_conn_super(root->d_sb)->name_max = FUSE_NAME_LOW_MAX;
-
-	msg = fuse_fx_msg(fx, code->code, FUSE_ROOT_ID, 0, longer, 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_send_malformed(fx, msg), -ENAMETOOLONG);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, longer, &asked), -ENOENT);
-	KUNIT_EXPECT_EQ(test, asked, 0);
-
-	msg = fuse_fx_msg(fx, code->code, FUSE_ROOT_ID, 0, longest, 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
-	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, root, longest));
-}
-
-/*
- * Well-formed messages about nothing.
- */
-
 /* Nothing is cached under these names, and nothing can be under most of them. */
 static void no_such_name(struct kunit *test)
 {
@@ -420,153 +294,6 @@ static void no_such_parent(struct kunit *test)
 	expect_unchanged(fx, false);
 }
 
-/*
- * Malformed messages.
- */
-
-/*
- * Each of these starts with the header of a good message about a name of NAMELEN
- * bytes. @namelen is what it says instead, @tail how many bytes follow.
- *
- * If the name is too long and the size is wrong, today's kernel says the former.
- */
-static const struct malformed {
-	u32 namelen;
-	size_t tail;
-	int err;
-	const char *desc;
-} malformed[] = {
-	{ NAMELEN, 0, -EINVAL, "no name" },
-	{ NAMELEN, NAMELEN - 1, -EINVAL, "half a name" },
-	{ NAMELEN, NAMELEN, -EINVAL, "no room for the NUL" },
-	{ NAMELEN, NAMELEN + 2, -EINVAL, "one byte too many" },
-	{ NAMELEN, NAMELEN + 1 + PAGE_SIZE, -EINVAL, "a page too many" },
-	{ NAMELEN, NAMELEN + 1 + SZ_64K, -EINVAL, "size is right in 16 bits" },
-	{ 0, 0, -EINVAL, "header only, name of length 0" },
-	{ 0, NAMELEN + 1, -EINVAL, "length 0 is a lie" },
-	{ NAMELEN - 1, NAMELEN + 1, -EINVAL, "length is one too low" },
-	{ NAMELEN + 1, NAMELEN + 1, -EINVAL, "length is one too high" },
-	{ PATH_MAX - 1, NAMELEN + 1, -EINVAL, "length is name_max, a lie" },
-	{ PATH_MAX - 1, PATH_MAX - 1, -EINVAL, "length is name_max, one byte too few" },
-	{ PATH_MAX - 1, PATH_MAX + 1, -EINVAL, "length is name_max, one byte too many" },
-	{ PATH_MAX, PATH_MAX + 1, -ENAMETOOLONG, "longer than name_max" },
-	{ PATH_MAX, PATH_MAX, -ENAMETOOLONG, "longer than name_max, one byte too few" },
-	{ PATH_MAX, NAMELEN + 1, -ENAMETOOLONG, "longer than name_max, a lie" },
-	{ PATH_MAX, 0, -ENAMETOOLONG, "longer than name_max, header only" },
-	{ 0x10000 + NAMELEN, NAMELEN + 1, -ENAMETOOLONG, "length is right in 16 bits" },
-	{ S32_MAX, NAMELEN + 1, -ENAMETOOLONG, "length is S32_MAX" },
-	{ (u32)S32_MIN, NAMELEN + 1, -ENAMETOOLONG, "length is S32_MIN" },
-	{ (u32)S32_MIN + NAMELEN, NAMELEN + 1, -ENAMETOOLONG, "length is right in 31 bits" },
-	{ -(NAMELEN + 1), NAMELEN + 1, -ENAMETOOLONG, "length goes back over the name" },
-	/* With the NUL this is a length of 0 in 32 bits. */
-	{ U32_MAX, 0, -ENAMETOOLONG, "length is U32_MAX, header only" },
-	{ U32_MAX, NAMELEN + 1, -ENAMETOOLONG, "length is U32_MAX" },
-};
-
-KUNIT_ARRAY_PARAM_DESC(malformed, malformed, desc);
-
-static void refuse(struct kunit *test, const struct code *code)
-{
-	const struct malformed *param = test->param_value;
-	struct fuse_fixture *fx = test->priv;
-	struct cached cached = fill_cache(fx);
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(names); i++) {
-		struct fuse_fx_msg *msg;
-
-		msg = fuse_fx_msg(fx, code->code, cached.dir, cached.file, names[i], 0);
-		*namelen(msg) = param->namelen;
-		msg->size = code->header + param->tail;
-		KUNIT_EXPECT_EQ(test, fuse_fx_send_malformed(fx, msg), param->err);
-		expect_unchanged(fx, false);
-	}
-}
-
-static void inval_malformed(struct kunit *test)
-{
-	refuse(test, &codes[0]);
-}
-
-static void delete_malformed(struct kunit *test)
-{
-	refuse(test, &codes[1]);
-}
-
-/* There is one size that fits a length, and no other will do, from 0 bytes on. */
-static void every_other_size(struct kunit *test)
-{
-	const struct code *code = test->param_value;
-	struct fuse_fixture *fx = test->priv;
-	struct cached cached = fill_cache(fx);
-	struct fuse_fx_msg *msg;
-	size_t right;
-	u32 len;
-
-	msg = fuse_fx_msg(fx, code->code, cached.dir, cached.file, "file", 0);
-	for (len = 0; len <= 2 * NAMELEN; len++) {
-		*namelen(msg) = len;
-		right = code->header + len + 1;
-		for (msg->size = 0; msg->size <= right + NAMELEN; msg->size++) {
-			if (msg->size == right)
-				continue;
-			KUNIT_EXPECT_EQ_MSG(test, fuse_fx_send_malformed(fx, msg), -EINVAL,
-					    "length %u in %zu bytes", len, msg->size);
-		}
-		expect_unchanged(fx, false);
-	}
-}
-
-/* A message that is right but for what it claims to be, if only just. */
-static void unknown_code(struct kunit *test)
-{
-	const struct code *code = test->param_value;
-	const u32 unknown[] = {
-		0, -1, S32_MAX, -code->code,
-		code->code | BIT(8), code->code | BIT(16), code->code | BIT(31),
-	};
-	struct fuse_fixture *fx = test->priv;
-	struct cached cached = fill_cache(fx);
-	struct fuse_fx_msg *msg;
-	unsigned int i;
-
-	msg = fuse_fx_msg(fx, code->code, cached.dir, cached.file, "file", 0);
-	for (i = 0; i < ARRAY_SIZE(unknown); i++) {
-		msg->code = unknown[i];
-		KUNIT_EXPECT_EQ_MSG(test, fuse_fx_send_malformed(fx, msg), -EINVAL,
-				    "code %#x", unknown[i]);
-	}
-	expect_unchanged(fx, false);
-}
-
-/* The server's memory ends within the message: what is missing is not made up. */
-static void unreadable(struct kunit *test)
-{
-	const struct code *code = test->param_value;
-	struct fuse_fixture *fx = test->priv;
-	struct cached cached = fill_cache(fx);
-	struct fuse_fx_msg *msg;
-	unsigned long addr;
-	size_t readable;
-
-	addr = kunit_vm_mmap(test, NULL, 0, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE,
-			     MAP_ANONYMOUS | MAP_PRIVATE, 0);
-	KUNIT_ASSERT_NE(test, addr, 0);
-	KUNIT_ASSERT_EQ(test, vm_munmap(addr + PAGE_SIZE, PAGE_SIZE), 0);
-
-	msg = fuse_fx_msg(fx, code->code, cached.dir, cached.file, "file", 0);
-	for (readable = 0; readable < msg->size; readable++) {
-		void __user *start = (void __user *)addr + PAGE_SIZE - readable;
-		struct iov_iter iter;
-
-		KUNIT_ASSERT_EQ(test, copy_to_user(start, msg->data, readable), 0);
-		iov_iter_ubuf(&iter, ITER_SOURCE, start, msg->size);
-		KUNIT_EXPECT_EQ_MSG(test, fuse_fx_write(fx, msg->code, &iter), -EFAULT,
-				    "%zu of %zu bytes are readable", readable, msg->size);
-	}
-	expect_unchanged(fx, false);
-}
-
 static struct kunit_case fuse_notify_cases[] = {
 	KUNIT_CASE_PARAM(negative, code_gen_params),
 	KUNIT_CASE_PARAM(positive, code_gen_params),
@@ -575,18 +302,9 @@ static struct kunit_case fuse_notify_cases[] = {
 	KUNIT_CASE_PARAM(delete_padding, unknown_flags_gen_params),
 	KUNIT_CASE(delete_other_child),
 	KUNIT_CASE(delete_no_child),
-	KUNIT_CASE_PARAM(no_nul, code_gen_params),
-	KUNIT_CASE_PARAM(page_boundary, code_gen_params),
-	KUNIT_CASE_PARAM(name_max, code_gen_params),
-	KUNIT_CASE_PARAM(name_max_of_connection, code_gen_params),
 	KUNIT_CASE_PARAM(no_such_name, code_gen_params),
 	KUNIT_CASE_PARAM(nul_inside, code_gen_params),
 	KUNIT_CASE_PARAM(no_such_parent, code_gen_params),
-	KUNIT_CASE_PARAM(inval_malformed, malformed_gen_params),
-	KUNIT_CASE_PARAM(delete_malformed, malformed_gen_params),
-	KUNIT_CASE_PARAM(every_other_size, code_gen_params),
-	KUNIT_CASE_PARAM(unknown_code, code_gen_params),
-	KUNIT_CASE_PARAM(unreadable, code_gen_params),
 	{}
 };
 

@@ -16,127 +16,49 @@
  *
  * After every test the names that it did not touch must still be cached, no
  * notification may have sent a request, and the file system must unmount. A
- * notification that does not return is a failure, too: after NOTIFY_LIMIT the
- * connection is aborted, which ends all waits.
- *
- * Runs as root, or as any user in a user namespace who may open /dev/fuse. All
- * that it mounts is in a mount namespace of its own.
+ * notification that does not return is a failure, too.
  */
 
 #define _GNU_SOURCE
+#include "fuse_test_server.h"
+
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <pthread.h>
-#include <sched.h>
-#include <semaphore.h>
-#include <signal.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/inotify.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/xattr.h>
-#include <time.h>
-#include <unistd.h>
 
-#include <linux/fuse.h>
-
-#define FUSE_USE_VERSION 31
-#include <fuse_lowlevel.h>
-
-#include "kselftest_harness.h"
-
-#define MNT		"/tmp/mnt"
-#define ROOT		FUSE_ROOT_ID
-#define NODES		128
-#define OPCODES		64
-#define FDS		16
-#define NOTIFY_LIMIT	3	/* seconds for what takes microseconds */
-#define TEST_LIMIT	15
-#define TIMEOUT		1000
-#define CONTENT		"content"
+#define FDS	16
 
 enum what { INVAL, EXPIRE, DELETE };
 
 static const char * const whats[] = { "inval", "expire", "delete" };
 
 /* A notification, and what came of it. */
-struct notification {
+static struct notification {
 	enum what what;
 	fuse_ino_t dir, child;
 	const char *name;
 	int answer;
-	int asked;		/* requests that it sent */
 	atomic_int tid;		/* who notifies */
-};
+} note;
 
-struct name {
-	fuse_ino_t dir, ino;	/* ino is 0 if this one is free */
-	char name[NAME_MAX + 1];
-};
-
-/*
- * The server: a tree of names in memory, with nodes that are never reused. What
- * the test changes in it, the kernel is not told.
- */
-static struct {
-	struct fuse_session *se;
-	pthread_t thread;
-	bool by_handler;	/* the variant */
-	double timeout;
-
-	pthread_mutex_t lock;	/* all below */
-	struct name names[NODES];
-	mode_t modes[NODES];
-	fuse_ino_t last;
-	int requests[OPCODES];
-	unsigned int stop;	/* at the next request of this kind, */
-	const char *change;	/* or before its answer is sent, to add or remove this */
-	bool late;		/* the request is here, and the answer is to wait */
-	bool in_handler;	/* notify there */
-	unsigned int in_each;	/* expire in the handler of each request, inval in that of this */
-
-	struct notification note;
-	sem_t stopped, go;
-} srv = {
-	.timeout = TIMEOUT,
-	.lock = PTHREAD_MUTEX_INITIALIZER,
-	.modes[ROOT] = S_IFDIR | 0755,
-	.last = ROOT,
-};
-
-/* The mount, and what the test uses of it. */
 static struct {
 	struct __test_metadata *metadata;
-	pthread_t watchdog;
-	atomic_bool hung;
+	bool by_handler;	/* the variant */
 	int fds[FDS];
 	int nr_fds;
 } fx;
 
-static int server_requests(unsigned int opcode)
-{
-	int requests;
-
-	pthread_mutex_lock(&srv.lock);
-	requests = srv.requests[opcode];
-	pthread_mutex_unlock(&srv.lock);
-	return requests;
-}
-
 static void server_notify(void)
 {
-	struct notification *n = &srv.note;
+	struct notification *n = &note;
 	size_t len = strlen(n->name);
 
 	n->tid = gettid();
+	pthread_mutex_lock(&srv.lock);
+	srv.asker = n->tid;
+	srv.asked = 0;
+	pthread_mutex_unlock(&srv.lock);
 	switch (n->what) {
 	case INVAL:
 		n->answer = fuse_lowlevel_notify_inval_entry(srv.se, n->dir, n->name, len);
@@ -156,424 +78,16 @@ static void server_notify(void)
 	}
 }
 
-static bool wait_for(sem_t *sem)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += NOTIFY_LIMIT + 2;
-	return !sem_timedwait(sem, &until);
-}
-
-static struct name *server_find(fuse_ino_t dir, const char *name, size_t len)
-{
-	struct name *n;
-
-	for (n = srv.names; n < srv.names + NODES; n++) {
-		if (n->ino && n->dir == dir && strlen(n->name) == len &&
-		    !memcmp(n->name, name, len))
-			return n;
-	}
-	return NULL;
-}
-
-/* The directory that @path is in; @last is what follows the last slash. */
-static fuse_ino_t server_walk(const char *path, const char **last)
-{
-	fuse_ino_t dir = ROOT;
-	const char *slash;
-	struct name *n;
-
-	while ((slash = strchr(path, '/'))) {
-		n = server_find(dir, path, slash - path);
-		dir = n ? n->ino : 0;
-		path = slash + 1;
-	}
-	*last = path;
-	return dir;
-}
-
-static void server_name(fuse_ino_t dir, const char *name, fuse_ino_t ino)
-{
-	struct name *n = srv.names;
-
-	while (n < srv.names + NODES && n->ino)
-		n++;
-	if (n == srv.names + NODES)
-		abort();
-	n->dir = dir;
-	n->ino = ino;
-	snprintf(n->name, sizeof(n->name), "%s", name);
-}
-
-static fuse_ino_t server_make(fuse_ino_t dir, const char *name, mode_t mode)
-{
-	if (++srv.last == NODES)
-		abort();
-	srv.modes[srv.last] = mode;
-	server_name(dir, name, srv.last);
-	return srv.last;
-}
-
-static fuse_ino_t server_add(const char *path, mode_t type)
-{
-	fuse_ino_t dir, ino;
-	const char *name;
-
-	pthread_mutex_lock(&srv.lock);
-	dir = server_walk(path, &name);
-	ino = server_make(dir, name, type | (type == S_IFDIR ? 0755 : 0644));
-	pthread_mutex_unlock(&srv.lock);
-	return ino;
-}
-
-static void server_link(const char *old, const char *new)
-{
-	const char *name;
-	fuse_ino_t dir;
-	struct name *n;
-
-	pthread_mutex_lock(&srv.lock);
-	dir = server_walk(old, &name);
-	n = server_find(dir, name, strlen(name));
-	dir = server_walk(new, &name);
-	server_name(dir, name, n->ino);
-	pthread_mutex_unlock(&srv.lock);
-}
-
-static bool server_remove(const char *path)
-{
-	const char *name;
-	fuse_ino_t dir;
-	struct name *n;
-
-	pthread_mutex_lock(&srv.lock);
-	dir = server_walk(path, &name);
-	n = server_find(dir, name, strlen(name));
-	if (n)
-		n->ino = 0;
-	pthread_mutex_unlock(&srv.lock);
-	return n;
-}
-
-/* Where a request stops, and the handler notifies. */
-static void server_stop(const char *change)
-{
-	if (change && !server_remove(change))
-		server_add(change, S_IFREG);
-	if (srv.in_handler)
-		server_notify();
-	sem_post(&srv.stopped);
-	if (!srv.in_handler)
-		wait_for(&srv.go);
-}
-
-/* A request is here and has not been handled yet. */
-static void server_arrived(const struct fuse_in_header *in)
-{
-	bool stop;
-
-	/* Nobody waits for these, so they come when they like. */
-	if (in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET ||
-	    in->opcode == FUSE_RELEASE || in->opcode == FUSE_RELEASEDIR)
-		return;
-
-	pthread_mutex_lock(&srv.lock);
-	if (in->opcode < OPCODES)
-		srv.requests[in->opcode]++;
-	srv.note.asked += (pid_t)in->pid == srv.note.tid;
-	stop = srv.stop == in->opcode;
-	if (stop)
-		srv.stop = 0;
-	srv.late = stop && srv.change;
-	pthread_mutex_unlock(&srv.lock);
-	if (stop && !srv.change)
-		server_stop(NULL);
-	if (srv.in_each) {
-		srv.note.what = EXPIRE;
-		server_notify();
-	}
-	if (srv.in_each == in->opcode) {
-		srv.note.what = INVAL;
-		server_notify();
-	}
-}
-
-/* Unlock: it is clear what the answer will be, and it has not been sent yet. */
-static void server_answered(void)
-{
-	bool late = srv.late;
-
-	srv.late = false;
-	pthread_mutex_unlock(&srv.lock);
-	if (late)
-		server_stop(srv.change);
-}
-
-static void *server_loop(void *arg)
-{
-	struct fuse_buf buf = {};
-	int ret;
-
-	while (!fuse_session_exited(srv.se)) {
-		ret = fuse_session_receive_buf(srv.se, &buf);
-		if (ret == -EINTR)
-			continue;
-		if (ret <= 0)
-			break;
-		server_arrived(buf.mem);
-		fuse_session_process_buf(srv.se, &buf);
-	}
-	free(buf.mem);
-	return NULL;
-}
-
-static struct stat server_stat(fuse_ino_t ino)
-{
-	struct stat st = { .st_ino = ino, .st_mode = srv.modes[ino] };
-	struct name *n;
-
-	for (n = srv.names; n < srv.names + NODES; n++)
-		st.st_nlink += n->ino == ino;
-	if (S_ISDIR(st.st_mode))
-		st.st_nlink++;
-	else
-		st.st_size = strlen(CONTENT);
-	return st;
-}
-
-static struct fuse_entry_param server_entry(fuse_ino_t ino)
-{
-	struct fuse_entry_param entry = {
-		.ino = ino,
-		.attr_timeout = srv.timeout,
-		.entry_timeout = srv.timeout,
-	};
-
-	if (ino)
-		entry.attr = server_stat(ino);
-	return entry;
-}
-
-static void fs_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
-{
-	struct fuse_entry_param entry;
-	struct name *n;
-
-	pthread_mutex_lock(&srv.lock);
-	n = server_find(dir, name, strlen(name));
-	entry = server_entry(n ? n->ino : 0);
-	server_answered();
-	fuse_reply_entry(req, &entry);
-}
-
-static void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	struct stat st;
-
-	pthread_mutex_lock(&srv.lock);
-	st = server_stat(ino);
-	server_answered();
-	fuse_reply_attr(req, &st, srv.timeout);
-}
-
-static void fs_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode,
-		      struct fuse_file_info *fi)
-{
-	struct fuse_entry_param entry;
-
-	pthread_mutex_lock(&srv.lock);
-	entry = server_entry(server_make(dir, name, mode));
-	server_answered();
-	if (fi)
-		fuse_reply_create(req, &entry, fi);
-	else
-		fuse_reply_entry(req, &entry);
-}
-
-static void fs_mknod(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, dev_t dev)
-{
-	fs_create(req, dir, name, mode, NULL);
-}
-
-static void fs_mkdir(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode)
-{
-	fs_create(req, dir, name, S_IFDIR | mode, NULL);
-}
-
-static void fs_remove(fuse_req_t req, fuse_ino_t dir, const char *name)
-{
-	struct name *n;
-
-	pthread_mutex_lock(&srv.lock);
-	n = server_find(dir, name, strlen(name));
-	if (n)
-		n->ino = 0;
-	pthread_mutex_unlock(&srv.lock);
-	fuse_reply_err(req, n ? 0 : ENOENT);
-}
-
-static void fs_rename(fuse_req_t req, fuse_ino_t dir, const char *name,
-		      fuse_ino_t newdir, const char *newname, unsigned int flags)
-{
-	struct name *old, *new;
-	fuse_ino_t ino;
-
-	pthread_mutex_lock(&srv.lock);
-	old = server_find(dir, name, strlen(name));
-	new = server_find(newdir, newname, strlen(newname));
-	if (old && new) {
-		ino = new->ino;
-		new->ino = old->ino;
-		old->ino = flags & RENAME_EXCHANGE ? ino : 0;
-	} else if (old) {
-		server_name(newdir, newname, old->ino);
-		old->ino = 0;
-	}
-	server_answered();
-	fuse_reply_err(req, old ? 0 : ENOENT);
-}
-
-static void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-		    struct fuse_file_info *fi)
-{
-	fuse_reply_buf(req, CONTENT, offset ? 0 : strlen(CONTENT));
-}
-
-/* Nothing but a reason to have a request. */
-static void fs_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
-{
-	fuse_reply_err(req, ENODATA);
-}
-
-static void list(fuse_req_t req, fuse_ino_t dir, size_t size, off_t offset, bool plus)
-{
-	struct fuse_entry_param entry;
-	size_t used = 0, len;
-	char buf[8192];
-	struct name *n;
-
-	if (size > sizeof(buf))
-		size = sizeof(buf);
-	pthread_mutex_lock(&srv.lock);
-	for (; offset < NODES; offset++) {
-		n = &srv.names[offset];
-		if (!n->ino || n->dir != dir)
-			continue;
-		entry = server_entry(n->ino);
-		len = plus ? fuse_add_direntry_plus(req, buf + used, size - used, n->name,
-						    &entry, offset + 1) :
-			     fuse_add_direntry(req, buf + used, size - used, n->name,
-					       &entry.attr, offset + 1);
-		if (used + len > size)
-			break;
-		used += len;
-	}
-	server_answered();
-	fuse_reply_buf(req, buf, used);
-}
-
-static void fs_readdir(fuse_req_t req, fuse_ino_t dir, size_t size, off_t offset,
-		       struct fuse_file_info *fi)
-{
-	list(req, dir, size, offset, false);
-}
-
-static void fs_readdirplus(fuse_req_t req, fuse_ino_t dir, size_t size, off_t offset,
-			   struct fuse_file_info *fi)
-{
-	list(req, dir, size, offset, true);
-}
-
-static const struct fuse_lowlevel_ops fs_ops = {
-	.lookup		= fs_lookup,
-	.getattr	= fs_getattr,
-	.create		= fs_create,
-	.mknod		= fs_mknod,
-	.mkdir		= fs_mkdir,
-	.unlink		= fs_remove,
-	.rmdir		= fs_remove,
-	.rename		= fs_rename,
-	.read		= fs_read,
-	.readdir	= fs_readdir,
-	.readdirplus	= fs_readdirplus,
-	.getxattr	= fs_getxattr,
-};
-
-/*
- * A task that waits for another one inside the kernel cannot be killed, but when the
- * connection is aborted all of them come loose.
- */
-static void *watchdog(void *arg)
-{
-	sigset_t alarms;
-	int sig;
-
-	sigemptyset(&alarms);
-	sigaddset(&alarms, SIGALRM);
-	sigwait(&alarms, &sig);
-	fx.hung = true;
-	umount2(MNT, MNT_FORCE | MNT_DETACH);
-	return NULL;
-}
-
-static bool write_file(const char *path, const char *fmt, unsigned int id)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	bool ok;
-
-	if (fd < 0)
-		return false;
-	ok = dprintf(fd, fmt, id) > 0;
-	return !close(fd) && ok;
-}
-
-/*
- * Enter namespaces in which we may mount, and have a directory there that nobody else
- * sees. Returns what is in the way, or NULL.
- */
-static const char *new_namespaces(void)
-{
-	uid_t uid = geteuid();
-	gid_t gid = getegid();
-
-	if (unshare(uid ? CLONE_NEWUSER | CLONE_NEWNS : CLONE_NEWNS))
-		return "unshare()";
-	if (uid && (!write_file("/proc/self/uid_map", "0 %u 1", uid) ||
-		    !write_file("/proc/self/setgroups", "deny", 0) ||
-		    !write_file("/proc/self/gid_map", "0 %u 1", gid)))
-		return "the maps of the user namespace";
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
-		return "making the mounts private (/ has to be a mount point)";
-	if (mount("none", "/tmp", "tmpfs", 0, NULL) || mkdir(MNT, 0700))
-		return "a tmpfs on /tmp";
-	return NULL;
-}
-
-/* stat(), 0 or a negative error. */
-static int look(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) ? -errno : 0;
-}
-
 /* How many names the server has to look up for a stat(). */
 static int asks(const char *path)
 {
-	int before = server_requests(FUSE_LOOKUP);
-
-	look(path);
-	return server_requests(FUSE_LOOKUP) - before;
+	return asks_for(FUSE_LOOKUP, path);
 }
 
 /* How often it is asked for attributes. */
 static int asks_attributes(const char *path)
 {
-	int before = server_requests(FUSE_GETATTR);
-
-	look(path);
-	return server_requests(FUSE_GETATTR) - before;
+	return asks_for(FUSE_GETATTR, path);
 }
 
 static int keep(int fd)
@@ -592,10 +106,10 @@ static int hold(const char *path)
 	return keep(open(path, O_PATH | O_CLOEXEC));
 }
 
-static void let_go(void)
+static int hold_new(const char *path, mode_t type)
 {
-	while (fx.nr_fds)
-		close(fx.fds[--fx.nr_fds]);
+	server_add(path, type);
+	return hold(path);
 }
 
 /* Is what @fd has open no longer found by its name, as far as the cache goes? */
@@ -718,15 +232,14 @@ static void *call_run(void *arg)
 static int judge(void)
 {
 	struct __test_metadata *_metadata = fx.metadata;
-	const struct notification *n = &srv.note;
 
-	alarm(TEST_LIMIT);
-	ASSERT_FALSE(fx.hung)
-		TH_LOG("%s of \"%s\" did not return within %d s", whats[n->what], n->name,
-		       NOTIFY_LIMIT);
-	EXPECT_EQ(0, n->asked)
-		TH_LOG("%s of \"%s\" sent a request", whats[n->what], n->name);
-	return n->answer;
+	alarm(LIMIT);
+	ASSERT_FALSE(srv.hung)
+		TH_LOG("%s of \"%s\" did not return within %d s", whats[note.what], note.name,
+		       LIMIT);
+	EXPECT_EQ(0, srv.asked)
+		TH_LOG("%s of \"%s\" sent a request", whats[note.what], note.name);
+	return note.answer;
 }
 
 /* Does a thread wait for something that no signal ends, as a lock of the kernel? */
@@ -761,22 +274,23 @@ static int notify_during(struct call *call, bool may_wait, enum what what, fuse_
 			 fuse_ino_t child, const char *name)
 {
 	struct __test_metadata *_metadata = fx.metadata;
+	bool in_handler = fx.by_handler && !may_wait;
 	pthread_t caller, notifier;
 	sem_t done;
 
 	sem_init(&done, 0, 0);
-	alarm(NOTIFY_LIMIT);
+	alarm(LIMIT);
 	pthread_mutex_lock(&srv.lock);
-	srv.note = (struct notification) { what, dir, child, name, -EINPROGRESS };
+	note = (struct notification) { what, dir, child, name, -EINPROGRESS };
 	srv.stop = call->opcode;
 	srv.change = call->change;
-	srv.in_handler = srv.by_handler && !may_wait;
+	srv.at_stop = in_handler ? server_notify : NULL;
 	pthread_mutex_unlock(&srv.lock);
 	ASSERT_EQ(0, pthread_create(&caller, NULL, call_run, call));
-	EXPECT_TRUE(wait_for(&srv.stopped));
-	if (!srv.in_handler) {
+	EXPECT_TRUE(server_wait(&srv.stopped));
+	if (!in_handler) {
 		ASSERT_EQ(0, pthread_create(&notifier, NULL, notifier_run, &done));
-		while (sem_trywait(&done) && !fx.hung && !(may_wait && sleeps(srv.note.tid)))
+		while (sem_trywait(&done) && !srv.hung && !(may_wait && sleeps(note.tid)))
 			usleep(100);
 		sem_post(&srv.go);
 		pthread_join(notifier, NULL);
@@ -790,10 +304,10 @@ static int notify(enum what what, fuse_ino_t dir, fuse_ino_t child, const char *
 {
 	struct call getxattr = { FUSE_GETXATTR };
 
-	if (srv.by_handler)
+	if (fx.by_handler)
 		return notify_during(&getxattr, false, what, dir, child, name);
-	srv.note = (struct notification) { what, dir, child, name, -EINPROGRESS };
-	alarm(NOTIFY_LIMIT);
+	note = (struct notification) { what, dir, child, name, -EINPROGRESS };
+	alarm(LIMIT);
 	server_notify();
 	return judge();
 }
@@ -825,45 +339,16 @@ FIXTURE_VARIANT_ADD(inval_entry, handler) { .by_handler = true };
 
 FIXTURE_SETUP(inval_entry)
 {
-	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-	char options[64], dev[32];
-	const char *problem;
-	sigset_t alarms;
-	int fd;
+	const char *problem = new_namespaces() ?: server_mount();
 
-	problem = new_namespaces();
 	if (problem)
 		SKIP(return, "%s: %s", problem, strerror(errno));
-	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		SKIP(return, "/dev/fuse: %s", strerror(errno));
-	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=%u,group_id=%u",
-		 fd, geteuid(), getegid());
-	if (mount("inval_entry_test", MNT, "fuse", MS_NOSUID | MS_NODEV, options))
-		SKIP(return, "mount of fuse: %s", strerror(errno));
-
 	fx.metadata = _metadata;
-	srv.by_handler = variant->by_handler;
-	sem_init(&srv.stopped, 0, 0);
-	sem_init(&srv.go, 0, 0);
+	fx.by_handler = variant->by_handler;
 	server_add("~file", S_IFREG);
 	server_add("~dir", S_IFDIR);
 	server_add("~dir/file", S_IFREG);
-
-	sigemptyset(&alarms);
-	sigaddset(&alarms, SIGALRM);
-	pthread_sigmask(SIG_BLOCK, &alarms, NULL);
-	alarm(TEST_LIMIT);
-	pthread_create(&fx.watchdog, NULL, watchdog, NULL);
-
-	fuse_opt_add_arg(&args, "inval_entry_test");
-	srv.se = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), NULL);
-	fuse_opt_free_args(&args);
-	ASSERT_NE(NULL, srv.se);
-	snprintf(dev, sizeof(dev), "/dev/fd/%d", fd);
-	ASSERT_EQ(0, fuse_session_mount(srv.se, dev));
-	ASSERT_EQ(0, pthread_create(&srv.thread, NULL, server_loop, NULL));
-
+	server_run(_metadata);
 	ASSERT_EQ(0, chdir(MNT));
 	EXPECT_EQ(0, look("~file"));
 	EXPECT_EQ(0, look("~dir/file"));
@@ -872,22 +357,14 @@ FIXTURE_SETUP(inval_entry)
 
 FIXTURE_TEARDOWN(inval_entry)
 {
-	EXPECT_FALSE(fx.hung);
-	if (!fx.hung) {
+	if (!srv.hung) {
 		EXPECT_EQ(0, asks("~file"));
 		EXPECT_EQ(0, asks("~dir/file"));
 		EXPECT_EQ(0, asks("~none"));
 	}
-	let_go();
-	EXPECT_EQ(0, chdir("/"));
-	if (!fx.hung)
-		EXPECT_EQ(0, umount2(MNT, 0));
-	umount2(MNT, MNT_FORCE | MNT_DETACH);
-	pthread_join(srv.thread, NULL);
-	fuse_session_destroy(srv.se);
-	alarm(0);
-	pthread_cancel(fx.watchdog);
-	pthread_join(fx.watchdog, NULL);
+	while (fx.nr_fds)
+		close(fx.fds[--fx.nr_fds]);
+	server_end(_metadata);
 }
 
 /*
@@ -895,46 +372,41 @@ FIXTURE_TEARDOWN(inval_entry)
  * cached for long; the server makes "config" visible and says so; stat(), open() and
  * readdir() have to agree.
  */
-TEST_F(inval_entry, negative)
-{
-	EXPECT_EQ(-ENOENT, look("config"));
-	server_add("config", S_IFREG);
-	EXPECT_EQ(-ENOENT, look("config"));
-
-	EXPECT_EQ(0, inval(ROOT, "config"));
-	EXPECT_EQ(0, look("config"));
-	EXPECT_TRUE(listed(".", "config"));
-	keep(open("config", O_RDONLY | O_CLOEXEC));
-}
-
-/* A delete of a name that is cached as absent is no more than an inval. */
-TEST_F(inval_entry, negative_delete)
+static void negative(struct __test_metadata *_metadata, enum what what)
 {
 	fuse_ino_t config;
 
 	EXPECT_EQ(-ENOENT, look("config"));
 	config = server_add("config", S_IFREG);
+	EXPECT_EQ(-ENOENT, look("config"));
 
-	EXPECT_EQ(0, delete(ROOT, config, "config"));
+	EXPECT_EQ(0, notify(what, ROOT, config, "config"));
 	EXPECT_EQ(0, look("config"));
+	EXPECT_TRUE(listed(".", "config"));
+	keep(open("config", O_RDONLY | O_CLOEXEC));
+}
+
+TEST_F(inval_entry, negative)
+{
+	negative(_metadata, INVAL);
+}
+
+/* A delete of a name that is cached as absent is no more than an inval. */
+TEST_F(inval_entry, negative_delete)
+{
+	negative(_metadata, DELETE);
 }
 
 TEST_F(inval_entry, negative_expire)
 {
-	EXPECT_EQ(-ENOENT, look("config"));
-	server_add("config", S_IFREG);
-
-	EXPECT_EQ(0, expire(ROOT, "config"));
-	EXPECT_EQ(0, look("config"));
+	negative(_metadata, EXPIRE);
 }
 
 TEST_F(inval_entry, positive)
 {
-	int fd;
+	int fd = hold_new("file", S_IFREG);
 
-	server_add("file", S_IFREG);
 	server_add("other", S_IFREG);
-	fd = hold("file");
 	EXPECT_EQ(0, look("other"));
 	server_remove("file");
 	EXPECT_EQ(0, look("file"));
@@ -948,10 +420,7 @@ TEST_F(inval_entry, positive)
 /* Expired, a name that the server confirms goes on as it was. */
 TEST_F(inval_entry, positive_expire)
 {
-	int fd;
-
-	server_add("file", S_IFREG);
-	fd = hold("file");
+	int fd = hold_new("file", S_IFREG);
 
 	EXPECT_EQ(0, expire(ROOT, "file"));
 	EXPECT_FALSE(gone(fd));
@@ -963,10 +432,8 @@ TEST_F(inval_entry, positive_expire)
 /* What has expired is still cached: to drop it takes no word from the server. */
 TEST_F(inval_entry, positive_expired)
 {
-	int fd;
+	int fd = hold_new("file", S_IFREG);
 
-	server_add("file", S_IFREG);
-	fd = hold("file");
 	EXPECT_EQ(0, expire(ROOT, "file"));
 
 	EXPECT_EQ(0, inval(ROOT, "file"));
@@ -1002,7 +469,7 @@ TEST_F(inval_entry, positive_delete_other)
 TEST_F(inval_entry, file_open)
 {
 	fuse_ino_t file = server_add("file", S_IFREG);
-	char buf[sizeof(CONTENT)] = "";
+	char buf[FILE_SIZE];
 	struct statx stx;
 	int fd;
 
@@ -1013,8 +480,8 @@ TEST_F(inval_entry, file_open)
 	EXPECT_EQ(0, delete(ROOT, file, "file"));
 	EXPECT_EQ(0, links(fd));
 
-	EXPECT_EQ((ssize_t)strlen(CONTENT), read(fd, buf, sizeof(buf)));
-	EXPECT_STREQ(CONTENT, buf);
+	EXPECT_EQ(FILE_SIZE, read(fd, buf, sizeof(buf)));
+	EXPECT_EQ(0, memcmp(srv.content, buf, sizeof(buf)));
 	EXPECT_EQ(0, statx(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_BASIC_STATS,
 			   &stx));
 	EXPECT_EQ(file, stx.stx_ino);
@@ -1037,11 +504,9 @@ TEST_F(inval_entry, file_timed_out)
 /* A directory takes along what is cached below it. */
 TEST_F(inval_entry, directory)
 {
-	int fd;
+	int fd = hold_new("dir", S_IFDIR);
 
-	server_add("dir", S_IFDIR);
 	server_add("dir/file", S_IFREG);
-	fd = hold("dir");
 	EXPECT_EQ(0, look("dir/file"));
 	EXPECT_EQ(-ENOENT, look("dir/none"));
 
@@ -1169,12 +634,8 @@ TEST_F(inval_entry, moved)
 /* Each of the two has the other's name now, and only the one that is told is dropped. */
 TEST_F(inval_entry, exchanged)
 {
-	int one, two;
+	int one = hold_new("one", S_IFREG), two = hold_new("two", S_IFREG);
 
-	server_add("one", S_IFREG);
-	server_add("two", S_IFREG);
-	one = hold("one");
-	two = hold("two");
 	EXPECT_EQ(0, do_rename("one", "two", RENAME_EXCHANGE));
 
 	EXPECT_EQ(0, inval(ROOT, "one"));
@@ -1201,36 +662,34 @@ TEST_F(inval_entry, hard_link)
 	EXPECT_EQ(1, asks("one"));
 }
 
-/* A name changes the directory: its attributes are stale, and nobody else's. */
+/*
+ * A name changes the directory: its attributes are stale, and nobody else's. So it is
+ * if the kernel has never heard of the name, but of its directory.
+ */
 TEST_F(inval_entry, parent_attributes)
 {
+	static const struct {
+		enum what what;
+		const char *name;
+		int answer;
+	} told[] = {
+		{ INVAL, "file" }, { INVAL, "none" }, { EXPIRE, "file" }, { DELETE, "file" },
+		{ DELETE, "none" }, { INVAL, "never", -ENOENT },
+	};
 	fuse_ino_t dir = server_add("dir", S_IFDIR);
-	fuse_ino_t other;
+	fuse_ino_t file = server_add("dir/file", S_IFREG);
+	int i;
 
-	server_add("dir/file", S_IFREG);
-	other = server_add("dir/other", S_IFREG);
 	server_add("dir/sibling", S_IFREG);
-	EXPECT_EQ(0, look("dir/file"));
-	EXPECT_EQ(0, look("dir/other"));
 	EXPECT_EQ(0, look("dir/sibling"));
-	EXPECT_EQ(-ENOENT, look("dir/none"));
-	EXPECT_EQ(0, asks_attributes("dir"));
-
-	EXPECT_EQ(0, inval(dir, "file"));
-	EXPECT_EQ(1, asks_attributes("dir"));
-	EXPECT_EQ(0, inval(dir, "none"));
-	EXPECT_EQ(1, asks_attributes("dir"));
-	EXPECT_EQ(0, expire(dir, "other"));
-	EXPECT_EQ(1, asks_attributes("dir"));
-	EXPECT_EQ(0, delete(dir, other, "other"));
-	EXPECT_EQ(1, asks_attributes("dir"));
-	EXPECT_EQ(-ENOENT, look("dir/none"));
-	EXPECT_EQ(0, delete(dir, other, "none"));
-	EXPECT_EQ(1, asks_attributes("dir"));
-
-	/* The kernel has never heard of this one, but of its directory. */
-	EXPECT_EQ(-ENOENT, inval(dir, "never"));
-	EXPECT_EQ(1, asks_attributes("dir"));
+	for (i = 0; i < ARRAY_SIZE(told); i++) {
+		EXPECT_EQ(0, look("dir/file"));
+		EXPECT_EQ(-ENOENT, look("dir/none"));
+		EXPECT_EQ(0, asks_attributes("dir"));
+		EXPECT_EQ(told[i].answer, notify(told[i].what, dir, file, told[i].name));
+		EXPECT_EQ(1, asks_attributes("dir"))
+			TH_LOG("after %s of %s", whats[told[i].what], told[i].name);
+	}
 	EXPECT_EQ(0, asks_attributes("dir/sibling"));
 }
 
@@ -1367,6 +826,19 @@ static int make_request(unsigned int opcode)
 	return fsync(fd) | close(fd);
 }
 
+/* Expire in the handler of each request, and invalidate in that of this one. */
+static atomic_uint inval_at;
+
+static void notify_at_each(unsigned int opcode)
+{
+	note.what = EXPIRE;
+	server_notify();
+	if (opcode == inval_at) {
+		note.what = INVAL;
+		server_notify();
+	}
+}
+
 /*
  * A server with one thread may notify in the handler of any request: of a cached name
  * in the directory that the request is about, or that its name is in. See libfuse issue
@@ -1386,13 +858,14 @@ TEST_F(inval_entry, at_server)
 	server_add("dir/file", S_IFREG);
 	memset(srv.requests, 0, sizeof(srv.requests));
 	srv.timeout = 0;
-	srv.note = (struct notification) { .dir = dir, .name = "file" };
+	note = (struct notification) { .dir = dir, .name = "file" };
 	for (i = 0; i < ARRAY_SIZE(opcodes); i++) {
 		EXPECT_EQ(0, look("dir/file"));
-		alarm(NOTIFY_LIMIT);
-		srv.in_each = opcodes[i];
+		alarm(LIMIT);
+		inval_at = opcodes[i];
+		srv.at_each = notify_at_each;
 		make_request(opcodes[i]);
-		srv.in_each = 0;
+		srv.at_each = NULL;
 		judge();
 	}
 	for (i = 0; i < ARRAY_SIZE(opcodes); i++)
