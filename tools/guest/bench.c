@@ -231,7 +231,7 @@ static void measure_held(void)
 	start = now();
 	answer = fuse_lowlevel_notify_inval_entry(session, DIR_INO, "absent", strlen("absent"));
 	us = (now() - start) / 1000;
-	say("inval absent, while a request is answered after ms", HOLD_MS, us, "us");
+	say("inval absent, a request held for ms", HOLD_MS, us, "us");
 	if (answer != -ENOENT)
 		fail("inval", "absent", answer);
 	pthread_join(thread, NULL);
