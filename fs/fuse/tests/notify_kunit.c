@@ -54,8 +54,8 @@ static struct cached fill_cache(struct fuse_fixture *fx)
 
 	cached.dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	cached.file = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(fx->test, fuse_fx_stat(fx, "dir/file"), 0);
-	KUNIT_EXPECT_EQ(fx->test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
+	FUSE_EXPECT_ERR(fx->test, fuse_fx_stat(fx, "dir/file"), 0);
+	FUSE_EXPECT_ERR(fx->test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
 	return cached;
 }
 
@@ -66,15 +66,15 @@ static struct cached fill_cache(struct fuse_fixture *fx)
 static void expect_unchanged(struct fuse_fixture *fx, bool other_name)
 {
 	struct kunit *test = fx->test;
-	unsigned int asked, attrs;
+	unsigned int lookups, attrs;
 
 	attrs = fuse_fake_requests(fx->server, FUSE_GETATTR);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "dir", &asked), 0);
-	KUNIT_EXPECT_EQ(test, asked, 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "dir/file", &asked), 0);
-	KUNIT_EXPECT_EQ(test, asked, 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "dir/none", &asked), -ENOENT);
-	KUNIT_EXPECT_EQ(test, asked, 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "dir", &lookups), 0);
+	KUNIT_EXPECT_EQ(test, lookups, 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "dir/file", &lookups), 0);
+	KUNIT_EXPECT_EQ(test, lookups, 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "dir/none", &lookups), -ENOENT);
+	KUNIT_EXPECT_EQ(test, lookups, 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), attrs + other_name);
 }
 
@@ -104,9 +104,9 @@ static void negative(struct kunit *test)
 	child = fuse_fake_add(fx->server, "dir/none", S_IFREG | 0644);
 	msg = fuse_fx_msg(fx, code->code, cached.dir, child, "none", 0);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "none"));
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/none"), 0);
 }
 
 /* Only a delete says that the file is gone, and not just this name of it. */
@@ -123,10 +123,10 @@ static void positive(struct kunit *test)
 	fuse_fake_remove(fx->server, "dir/file");
 	msg = fuse_fx_msg(fx, code->code, cached.dir, cached.file, "file", 0);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), 0);
 	KUNIT_EXPECT_EQ(test, d_inode(file)->i_nlink, is_delete ? 0 : 1);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "file"));
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), -ENOENT);
 }
 
 static void expire(struct kunit *test)
@@ -134,20 +134,20 @@ static void expire(struct kunit *test)
 	struct fuse_fixture *fx = test->priv;
 	struct cached cached = fill_cache(fx);
 	struct dentry *dir = fuse_fx_hold(fx, "dir");
-	unsigned int asked, i;
+	unsigned int lookups, i;
 
 	for (i = 0; i < ARRAY_SIZE(names); i++) {
 		struct fuse_fx_msg *msg;
 
 		msg = fuse_fx_msg(fx, FUSE_NOTIFY_INVAL_ENTRY, cached.dir, 0, names[i],
 				  FUSE_EXPIRE_ONLY);
-		KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
+		FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), 0);
 		KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, dir, names[i]));
 	}
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "dir/file", &asked), 0);
-	KUNIT_EXPECT_EQ(test, asked, 1);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "dir/none", &asked), -ENOENT);
-	KUNIT_EXPECT_EQ(test, asked, 1);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "dir/file", &lookups), 0);
+	KUNIT_EXPECT_EQ(test, lookups, 1);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "dir/none", &lookups), -ENOENT);
+	KUNIT_EXPECT_EQ(test, lookups, 1);
 }
 
 static const struct flags {
@@ -176,7 +176,7 @@ static void inval_unknown_flags(struct kunit *test)
 
 	msg = fuse_fx_msg(fx, FUSE_NOTIFY_INVAL_ENTRY, cached.dir, 0, "file", flags->flags);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fx_cached(fx, dir, "file"),
 			!!(flags->flags & FUSE_EXPIRE_ONLY));
 }
@@ -193,7 +193,7 @@ static void delete_padding(struct kunit *test)
 	/* Without a nodeid that matches, nothing but this drops the name. */
 	msg = fuse_fx_msg(fx, FUSE_NOTIFY_DELETE, cached.dir, 0, "file", flags->flags);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "file"));
 }
 
@@ -210,7 +210,7 @@ static void delete_other_child(struct kunit *test)
 	msg = fuse_fx_msg(fx, FUSE_NOTIFY_DELETE, cached.dir, cached.file | BIT_ULL(32),
 			  "file", 0);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), -ENOENT);
 	KUNIT_EXPECT_EQ(test, d_inode(file)->i_nlink, 1);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "file"));
 }
@@ -226,7 +226,7 @@ static void delete_no_child(struct kunit *test)
 
 	msg = fuse_fx_msg(fx, FUSE_NOTIFY_DELETE, cached.dir, 0, "file", 0);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), 0);
 	KUNIT_EXPECT_EQ(test, d_inode(file)->i_nlink, 1);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "file"));
 }
@@ -248,7 +248,7 @@ static void no_nul(struct kunit *test)
 
 		msg = fuse_fx_msg(fx, code->code, cached.dir, cached.file, names[i], 0);
 		msg->data[msg->size - 1] = 'x';
-		KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
+		FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), 0);
 		KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, names[i]));
 	}
 }
@@ -267,8 +267,8 @@ static void page_boundary(struct kunit *test)
 	msg = fuse_fx_msg(fx, code->code, cached.dir, 0, "file", 0);
 	for (before = 0; before <= msg->size; before++) {
 		msg->offset = PAGE_SIZE - before;
-		KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
-		KUNIT_EXPECT_EQ_MSG(test, fuse_fx_send(fx, msg), 0,
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
+		FUSE_EXPECT_ERR_MSG(test, fuse_fx_send(fx, msg), 0,
 				    "%zu of %zu bytes are before the boundary",
 				    before, msg->size);
 		KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "file"));
@@ -300,16 +300,16 @@ static void name_max(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, get_fuse_conn_super(root->d_sb)->name_max, PATH_MAX - 1);
 	name = long_name(test, PATH_MAX - 1);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, name), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, name), -ENOENT);
 	child = fuse_fake_add(fx->server, name, S_IFREG | 0644);
 	msg = fuse_fx_msg(fx, code->code, FUSE_ROOT_ID, child, name, 0);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, root, name));
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, name), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, name), 0);
 
 	msg->offset = PAGE_SIZE - 1;
-	KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, root, name));
 }
 
@@ -326,19 +326,19 @@ static void name_max_of_connection(struct kunit *test)
 	char *longest = long_name(test, FUSE_NAME_LOW_MAX);
 	char *longer = long_name(test, FUSE_NAME_LOW_MAX + 1);
 	struct fuse_fx_msg *msg;
-	unsigned int asked;
+	unsigned int lookups;
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, longest), -ENOENT);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, longer), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, longest), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, longer), -ENOENT);
 	get_fuse_conn_super(root->d_sb)->name_max = FUSE_NAME_LOW_MAX;
 
 	msg = fuse_fx_msg(fx, code->code, FUSE_ROOT_ID, 0, longer, 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_send_malformed(fx, msg), -ENAMETOOLONG);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, longer, &asked), -ENOENT);
-	KUNIT_EXPECT_EQ(test, asked, 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_send_malformed(fx, msg), -ENAMETOOLONG);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, longer, &lookups), -ENOENT);
+	KUNIT_EXPECT_EQ(test, lookups, 0);
 
 	msg = fuse_fx_msg(fx, code->code, FUSE_ROOT_ID, 0, longest, 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, root, longest));
 }
 
@@ -362,7 +362,7 @@ static void no_such_name(struct kunit *test)
 		struct fuse_fx_msg *msg;
 
 		msg = fuse_fx_msg(fx, code->code, cached.dir, cached.file, others[i], 0);
-		KUNIT_EXPECT_EQ_MSG(test, fuse_fx_send(fx, msg), -ENOENT,
+		FUSE_EXPECT_ERR_MSG(test, fuse_fx_send(fx, msg), -ENOENT,
 				    "'%s'", others[i]);
 	}
 	expect_unchanged(fx, true);
@@ -383,13 +383,13 @@ static void nul_inside(struct kunit *test)
 		msg = fuse_fx_msg(fx, code->code, cached.dir, cached.file, names[i], 0);
 		*namelen(msg) += 1;
 		msg->size += 1;
-		KUNIT_EXPECT_EQ(test, fuse_fx_send_malformed(fx, msg), -ENOENT);
+		FUSE_EXPECT_ERR(test, fuse_fx_send_malformed(fx, msg), -ENOENT);
 
 		/* "file\0x" */
 		*namelen(msg) += 1;
 		msg->size += 1;
 		msg->data[msg->size - 2] = 'x';
-		KUNIT_EXPECT_EQ(test, fuse_fx_send_malformed(fx, msg), -ENOENT);
+		FUSE_EXPECT_ERR(test, fuse_fx_send_malformed(fx, msg), -ENOENT);
 	}
 	expect_unchanged(fx, true);
 }
@@ -414,7 +414,7 @@ static void no_such_parent(struct kunit *test)
 
 	for (i = 0; i < ARRAY_SIZE(parents); i++) {
 		msg = fuse_fx_msg(fx, code->code, parents[i].nodeid, cached.file, "file", 0);
-		KUNIT_EXPECT_EQ_MSG(test, fuse_fx_send(fx, msg), parents[i].err,
+		FUSE_EXPECT_ERR_MSG(test, fuse_fx_send(fx, msg), parents[i].err,
 				    "parent %llu", parents[i].nodeid);
 	}
 	expect_unchanged(fx, false);
@@ -478,7 +478,7 @@ static void refuse(struct kunit *test, const struct code *code)
 		msg = fuse_fx_msg(fx, code->code, cached.dir, cached.file, names[i], 0);
 		*namelen(msg) = param->namelen;
 		msg->size = code->header + param->tail;
-		KUNIT_EXPECT_EQ(test, fuse_fx_send_malformed(fx, msg), param->err);
+		FUSE_EXPECT_ERR(test, fuse_fx_send_malformed(fx, msg), param->err);
 		expect_unchanged(fx, false);
 	}
 }
@@ -510,7 +510,7 @@ static void every_other_size(struct kunit *test)
 		for (msg->size = 0; msg->size <= right + NAMELEN; msg->size++) {
 			if (msg->size == right)
 				continue;
-			KUNIT_EXPECT_EQ_MSG(test, fuse_fx_send_malformed(fx, msg), -EINVAL,
+			FUSE_EXPECT_ERR_MSG(test, fuse_fx_send_malformed(fx, msg), -EINVAL,
 					    "length %u in %zu bytes", len, msg->size);
 		}
 		expect_unchanged(fx, false);
@@ -533,7 +533,7 @@ static void unknown_code(struct kunit *test)
 	msg = fuse_fx_msg(fx, code->code, cached.dir, cached.file, "file", 0);
 	for (i = 0; i < ARRAY_SIZE(unknown); i++) {
 		msg->code = unknown[i];
-		KUNIT_EXPECT_EQ_MSG(test, fuse_fx_send_malformed(fx, msg), -EINVAL,
+		FUSE_EXPECT_ERR_MSG(test, fuse_fx_send_malformed(fx, msg), -EINVAL,
 				    "code %#x", unknown[i]);
 	}
 	expect_unchanged(fx, false);
@@ -561,7 +561,7 @@ static void unreadable(struct kunit *test)
 
 		KUNIT_ASSERT_EQ(test, copy_to_user(start, msg->data, readable), 0);
 		iov_iter_ubuf(&iter, ITER_SOURCE, start, msg->size);
-		KUNIT_EXPECT_EQ_MSG(test, fuse_fx_write(fx, msg->code, &iter), -EFAULT,
+		FUSE_EXPECT_ERR_MSG(test, fuse_fx_write(fx, msg->code, &iter), -EFAULT,
 				    "%zu of %zu bytes are readable", readable, msg->size);
 	}
 	expect_unchanged(fx, false);
