@@ -110,9 +110,10 @@ def with_ccache() -> dict[str, str]:
 
 
 def run(command: list[str], log: str, err: int | None = subprocess.STDOUT, limit: float = float("inf"),
-        at_limit: Callable[[], None] = lambda: None, more: Mapping[str, str] = {}) -> int:
+        at_limit: Callable[[], None] = lambda: None, more: Mapping[str, str] = {},
+        stuck: Callable[[], bool] = lambda: False) -> int:
     """Runs a command to its end, or until we are asked to stop; more is for its environment. at_limit() has to make
-    it end then. None of its processes stays: they get SIGINT, because make then removes what it had half made,
+    it end when its time is up, or it is stuck. None of its processes stays: they get SIGINT, because make then removes what it had half made,
     and kunit.py does not die of it but waits for make or the kernel."""
     env = {name: value for name, value in os.environ.items()  # `make check` exports its own
            if not name.startswith(("MAKE", "MFLAGS", "KBUILD_", "KCONFIG_", "ARCH", "CROSS_", "CCACHE_"))
@@ -124,7 +125,7 @@ def run(command: list[str], log: str, err: int | None = subprocess.STDOUT, limit
                                  start_new_session=True)
     end = time.monotonic() + limit
     try:
-        while time.monotonic() < end:
+        while time.monotonic() < end and not stuck():
             progress.tick()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return child.wait(timeout=0.1)
@@ -141,21 +142,56 @@ def run(command: list[str], log: str, err: int | None = subprocess.STDOUT, limit
         child.wait()
 
 
-def kill_kernels(binary: str) -> None:
-    """A UML kernel has a session of its own, and may hang in a way that ignores SIGTERM."""
+def kernels(binary: str) -> list[str]:
+    """Folders in /proc of the UML kernels that run."""
+    found = []
     for exe in glob.glob("/proc/[0-9]*/exe"):
         with contextlib.suppress(OSError):  # gone, or not ours
             if os.readlink(exe) == binary:
-                os.kill(int(exe.split("/")[2]), signal.SIGKILL)
+                found.append(os.path.dirname(exe))
+    return found
 
 
-def flush_log(mconsole: str) -> None:
+def kill_kernels(binary: str, number: int = signal.SIGKILL) -> None:
+    """A UML kernel has a session of its own, and may hang in a way that ignores SIGTERM."""
+    for process in kernels(binary):
+        with contextlib.suppress(OSError):
+            os.kill(int(os.path.basename(process)), number)
+
+
+def flush_log(mconsole: str, *more: str) -> None:
     """KUnit prints a result without its newline, and the kernel keeps that back until it prints
-    something else. Have a hung one do so, or its last result is missing from the log."""
-    text = f"log {TIME_IS_UP}\n".encode()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client, contextlib.suppress(OSError):
-        client.sendto(struct.pack("=III512s", 0xcafebabe, 2, len(text), text), mconsole)
-        time.sleep(0.5)
+    something else. Have a hung one do so, or its last result is missing from the log. More are commands."""
+    for text in (f"log {TIME_IS_UP}\n", *more):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client, contextlib.suppress(OSError):
+            client.sendto(struct.pack("=III512s", 0xcafebabe, 2, len(text), text.encode()), mconsole)
+            time.sleep(0.5)
+
+
+class Sleeper:
+    """Tells when a kernel waits for ever: for longer than two waits of the suites in a row, it has slept."""
+    SECONDS = 12
+
+    def __init__(self, binary: str) -> None:
+        self.binary, self.looked, self.busy, self.used = binary, 0.0, time.monotonic(), 0
+        self.long = False
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if now - self.looked >= 1:
+            stats = [stat.rpartition(")")[2].split() for stat in self.stats()]
+            used = sum(int(stat[11]) + int(stat[12]) for stat in stats)
+            # An idle one still uses a few hundredths of a second, with several processors and a clock for each.
+            if not stats or any(stat[0] == "R" for stat in stats) or used - self.used > 10 * (now - self.looked):
+                self.busy = now
+            self.looked, self.used = now, used
+        self.long = now - self.busy > self.SECONDS
+        return self.long
+
+    def stats(self) -> Iterable[str]:
+        for process in kernels(self.binary):
+            with contextlib.suppress(OSError):
+                yield read(process, "stat")
 
 
 def read(*path: str) -> str:
@@ -406,15 +442,20 @@ class Kernel:
     def exec(self, log: str, timeout: int, *options: str) -> bool:
         """Boots once through kunit.py, which writes the kernel's log to test_log. False if it hung."""
         hung: list[bool] = []
+        sleeps = Sleeper(self.linux)
         with tempfile.TemporaryDirectory() as uml_dir:
             def time_is_up() -> None:
                 hung.append(True)
-                flush_log(os.path.join(uml_dir, "kernel/mconsole"))
+                flush_log(os.path.join(uml_dir, "kernel/mconsole"), *["sysrq w"] * sleeps.long)
+                kill_kernels(self.linux, signal.SIGSEGV)  # one that runs panics, and says where
+                end = time.monotonic() + 3
+                while kernels(self.linux) and time.monotonic() < end:
+                    time.sleep(0.1)
                 kill_kernels(self.linux)
             uml = [] if self.arch else [f"--kernel_args=uml_dir={uml_dir}", "--kernel_args=umid=kernel"]
             try:
                 run(self.kunit("exec", f"--timeout={timeout + 30}", *self.arch, *uml, *self.boot_options,
-                               *options), log, limit=timeout, at_limit=time_is_up)
+                               *options), log, limit=timeout, at_limit=time_is_up, stuck=(lambda: False) if self.arch else sleeps)
             finally:
                 kill_kernels(self.linux)
         return not hung
@@ -433,15 +474,30 @@ class Kernel:
             result.find_where(self.list_cases(options))
         return result
 
+    def places(self, addresses: Iterable[str]) -> list[str]:
+        """Function, file, line and what stands there, or "", for each."""
+        # What a call returns to is behind it. Of functions that are inlined, the last one is not.
+        done = subprocess.run(["addr2line", "-a", "-i", "-f", "-e", self.linux, *(hex(int(one, 16) - 1) for one in addresses)],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        found = []
+        for answer in re.split("(?m)^0x", done.stdout)[1:]:
+            function, place = answer.splitlines()[-2:]
+            path, _, line = re.sub(r"^.*/\.\./| \(discriminator.*", "", place).partition(":")
+            file = os.path.join(self.src, path)
+            said = read(file).splitlines()[int(line) - 1].strip() if line.isdigit() and os.path.isfile(file) else ""
+            found.append(f"{function}(), {path}:{line}" + f": {said}" * bool(said) if function != "??" else "")
+        return found
+
+    def frames(self, text: str) -> list[str]:
+        """Where a trace of UML's went through fs/fuse/, innermost first. It is all that looks like an address there."""
+        addresses = [] if self.arch else re.findall(r"(?:RIP: \w+:0x|\[<)0*([1-9a-f][0-9a-f]+)", text)
+        return [place for place in dict.fromkeys(self.places(addresses)) if ", fs/fuse/" in place
+                and not re.search("/tests/|}$", place)][:3]
+
     def name_addresses(self, text: str) -> str:
         """Text of the kernel's, with function, file and line in place of addresses as the race suite prints them."""
         def name(match: re.Match[str]) -> str:
-            # What a call returns to is behind it. Of functions that are inlined, the last one is not.
-            done = subprocess.run(["addr2line", "-i", "-f", "-e", self.linux, hex(int(match[1], 16) - 1)],
-                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-            function, place = done.stdout.split("\n")[-3:-1] or ("??", "")
-            place = re.sub(r"^.*/\.\./| \(discriminator.*", "", place)
-            return f"{function}(), {place}" if function != "??" else match[0]
+            return next(iter(self.places([match[1]])), "") or match[0]
         enum = read(self.src, "include/uapi/linux/fuse.h").partition("enum fuse_opcode {")[2].partition("};")[0]
         opcodes = {number: opcode for opcode, number in re.findall(r"\tFUSE_(\w+)\s*= (\d+),", enum)}
         text = re.sub(r"opcode (\d+)", lambda match: opcodes.get(match[1], match[0]), text)
@@ -472,6 +528,7 @@ class Report:
     def __init__(self, text: str, where: str = "") -> None:
         self.text, self.where = text, where  # "at boot" or "at shutdown", else it is in:
         self.case: tuple[str, ...] = ()
+        self.lines: list[str] = []
 
     def __str__(self) -> str:
         return self.where or "in " + ".".join(self.case)
@@ -490,10 +547,13 @@ class Result:
         self.parameter = ""  # the last one that ended, of a case that did not
         self.names: dict[int, str] = {}  # of the tests around a line, by their indentation
         self.flushed = TIME_IS_UP in lines
+        end = lines.index(TIME_IS_UP) if self.flushed else len(lines)
+        lines, self.asked = lines[:end], "\n".join(lines[end:])  # what a hung one was doing
         halted = any(re.match("reboot: (System halted|Restarting|Power)", line) for line in lines)
         self.unfinished = hung or not halted
         top = [i for i, line in enumerate(lines) if re.match(r"KTAP version 1$|(not )?ok \d", line)]
         self.booted = bool(top)
+        self.left_behind = next(iter(re.findall(r"# SKIP (.*) left a lock or a thread behind", "\n".join(lines))), "")
         self.read(lines, top[0] if top else len(lines), top[-1] if top and halted else len(lines))
         if self.unfinished:
             self.died = "at boot"
@@ -509,10 +569,12 @@ class Result:
                 assertion = " FAILED at " in line or assertion and not line
                 self.read_ktap(line)
             elif report and "cut here" not in line:
+                report.lines.append(line)
                 if REPORT.search(line) and not REPORT.search(report.text):
                     report.text = line.strip()  # says more than the line it began with
             elif self.silent and inside and not assertion or REPORT.search(line) or REPORT_PART.search(line):
                 report = Report(line.strip(), "" if inside else "at boot" if i < first else "at shutdown")
+                report.lines.append(line)
                 self.reports.append(report)
 
     def read_ktap(self, line: str) -> None:
@@ -554,10 +616,12 @@ def failures(test: Any, above: tuple[str, ...] = ()) -> list[tuple[tuple[str, ..
     below = [failure for sub in test.subtests for failure in failures(sub, name)]
     if below or test.status.name != "FAILURE":
         return below
-    lines = [re.sub(r"^# [^:]*: ", "", line.strip()) for line in test.log if line.strip()]
+    lines = [re.sub(r"^# [^:]*: |(?<=\d) \(0x\w+\)$", "", line.strip()) for line in test.log if line.strip()]
     first = next((i for i, line in enumerate(lines) if " FAILED at " in line), 0)
-    lines = [line for line in lines[first:first + (9 if name[2:] else 4)] if not line.startswith("alone: ")]
-    return [(name, lines[:-1] if lines and " FAILED at " in lines[-1] else lines)]
+    text = "\n".join(line for line in lines[first:] if line != "slow" and not line.startswith("alone: "))
+    # Of what the fixture says, the line in it says nothing.
+    text = re.sub(r"(?m)^.* FAILED at (\S*/fixture\w*\.c\S*|(\S+))\n", lambda at: f"{at[2]}: " if at[2] else "", text)
+    return [(name, text.splitlines()[:7])]
 
 
 class Schedules:
@@ -568,24 +632,49 @@ class Schedules:
 
     def __init__(self) -> None:
         self.total, self.broken = 0, dict[str, int]()
+        self.classes: dict[str, set[str]] = {}  # of those that broke: state, notification and call
         self.messages: dict[str, list[str]] = {}  # by what they say, without names and numbers
 
     def add(self, tests: Any) -> None:
         for suite in tests.subtests:
             for parameter in (parameter for case in suite.subtests for parameter in case.subtests
                               if suite.name.startswith("fuse_inval_race")):
-                self.read(re.sub(r"(?m)^ *# ?(\w+: )?", "", "\n".join(parameter.log)))
+                self.read(parameter.name, re.sub(r"(?m)^ *# ?(\w+: )?", "", "\n".join(parameter.log)))
 
-    def read(self, log: str) -> None:
+    def read(self, which: str, log: str) -> None:
         for number in re.findall(r"(?m)^schedules: (\d+)$", log):
             self.total += int(number)
         for name, number in re.findall(r"(?m)^broken: (\w+) in (\d+)$", log):
             self.broken[name] = self.broken.get(name, 0) + int(number)
+            self.classes.setdefault(name, set()).add(which)
         for message in log.split("EXPECTATION FAILED at ")[1:]:
             lines = [line.strip() for line in message.splitlines()[1:]]
             end = next((i for i, line in enumerate(lines) if line.startswith(tuple(self.PROPERTIES.values()))), 0)
             if end:
-                self.messages.setdefault(re.sub(r"'.*'|\d+", "", lines[end]), lines[:end + 1])
+                self.messages.setdefault(re.sub(r"'.*'|\d+|, not .*", "", lines[end]), lines[:end + 1])
+
+
+    def where(self, name: str) -> str:
+        """What the schedules have in common in which a property did not hold, which locates the mistake."""
+        names = [which.split(".") for which in sorted(self.classes[name])]
+        if common := [word for word in names[0] if all(word in other for other in names)]:
+            return "all with " + " and ".join(common)
+        parts = [list(dict.fromkeys(part)) for part in zip(*names)]
+        return "all of " + ".".join("*" if len(part) > 4 else "|".join(part) for part in parts)
+
+
+def stories() -> dict[str, tuple[str, str]]:
+    """What the sources say of a case, and where."""
+    found = {}
+    for file in (file for top in ("fs", "lib", "tools/testing") for file in files_below(os.path.join(ROOT, top))):
+        text = read(file)
+        suites = re.findall(r'\.name\s*= "(\w+)"', text) or [os.path.basename(file)[:-2]]
+        for suite in suites if file.endswith(".c") else []:
+            for case in re.finditer(r"(?s)(?:/\*((?:(?!\*/).)*)\*/\n)?"
+                                    r"(?:static void |RACE_CASE\(|TEST_F\(\w+, )(\w+)(?:\)|\(struct kunit \*test\))", text):
+                what = " ".join(re.sub(r"(?m)^\s*\*", "", case[1] or "").split())
+                found[f"{suite}.{case[2]}"] = what, f"{os.path.relpath(file, ROOT)}:{text[:case.start(2)].count(chr(10)) + 1}"
+    return found
 
 
 def positive(text: str) -> int:
