@@ -14,6 +14,7 @@ import hashlib
 import importlib
 import json
 import os
+import pwd
 import re
 import shlex
 import shutil
@@ -113,8 +114,8 @@ def run(command: list[str], log: str, err: int | None = subprocess.STDOUT, limit
         at_limit: Callable[[], None] = lambda: None, more: Mapping[str, str] = {},
         stuck: Callable[[], bool] = lambda: False) -> int:
     """Runs a command to its end, or until we are asked to stop; more is for its environment. at_limit() has to make
-    it end when its time is up, or it is stuck. None of its processes stays: they get SIGINT, because make then removes what it had half made,
-    and kunit.py does not die of it but waits for make or the kernel."""
+    it end when its time is up or it is stuck. None of its processes stays: they get SIGINT, because make then removes
+    what it had half made, and kunit.py does not die of it but waits for make or the kernel."""
     env = {name: value for name, value in os.environ.items()  # `make check` exports its own
            if not name.startswith(("MAKE", "MFLAGS", "KBUILD_", "KCONFIG_", "ARCH", "CROSS_", "CCACHE_"))
            or name == "CCACHE_DISABLE"}
@@ -272,7 +273,7 @@ def apply_patch(patch: str, kdir: str, version: str, scratch: str) -> list[str]:
     done = gnu_patch("--dry-run")
     if done.returncode and gnu_patch("--dry-run", "--reverse").returncode == 0:
         raise Stop(f"{patch.replace(ROOT + '/', '')} is applied already in {kdir}:\n"
-                   "give a tree without it (`git worktree add`)")
+                   "judge it as it is with FIX=none (--fix none), or give a tree without it (`git worktree add`)")
     done = gnu_patch()
     if done.returncode:
         file, line = named[0] if named else "any file", ""
@@ -281,7 +282,8 @@ def apply_patch(patch: str, kdir: str, version: str, scratch: str) -> list[str]:
                 file = line[14:].strip("'")
             elif re.search("FAILED|can't find|garbage|malformed|ignor", line):
                 break
-        raise Stop(f"{patch.replace(ROOT + '/', '')} does not apply to {file} of Linux {version}: {line}")
+        raise Stop(f"{patch.replace(ROOT + '/', '')} does not apply to {file} of Linux {version}: {line}" + (
+            "\nif the tree has a change of its own, judge it as it is with FIX=none (--fix none)" if patch == our_fix() else ""))
     return touched
 
 
@@ -356,7 +358,9 @@ class Kernel:
         self.args = args
         self.fix = {"ours": our_fix(), "none": None}.get(args.fix, os.path.abspath(os.path.expanduser(args.fix)))
         if self.fix and not os.path.isfile(self.fix):
-            raise Stop(f"--fix: there is no patch {self.fix}")
+            raise Stop(f"--fix: there is no patch {self.fix}" + (", and it takes only one" if re.search(r"\s\S+$", args.fix) else ""))
+        if self.fix and not re.search(r"(?m)^\+\+\+ |^rename ", read(self.fix)):
+            raise Stop(f"--fix: {self.fix} changes nothing: there is no diff in it (none judges the tree as it is)")
         um = args.arch == "um"
         if not um and getattr(args, "selftest", False):
             raise Stop("--selftest: only UML boots from the host's files, leave --arch out")
@@ -475,9 +479,9 @@ class Kernel:
         return result
 
     def places(self, addresses: Iterable[str]) -> list[str]:
-        """Function, file, line and what stands there, or "", for each."""
-        # What a call returns to is behind it. Of functions that are inlined, the last one is not.
-        done = subprocess.run(["addr2line", "-a", "-i", "-f", "-e", self.linux, *(hex(int(one, 16) - 1) for one in addresses)],
+        """Function, file, line and what stands there, or "", for each address that a call returns to."""
+        # That is behind the call. Of functions that are inlined, the last one is not.
+        done = subprocess.run(["addr2line", "-a", "-i", "-f", "-e", self.linux, *(hex(max(int(one, 16), 1) - 1) for one in addresses)],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         found = []
         for answer in re.split("(?m)^0x", done.stdout)[1:]:
@@ -490,7 +494,7 @@ class Kernel:
 
     def frames(self, text: str) -> list[str]:
         """Where a trace of UML's went through fs/fuse/, innermost first. It is all that looks like an address there."""
-        addresses = [] if self.arch else re.findall(r"(?:RIP: \w+:0x|\[<)0*([1-9a-f][0-9a-f]+)", text)
+        addresses = [f"{int(one, 16) + bool(rip):x}" for rip, one in re.findall(r"(RIP: \w+:0x|\[<)([0-9a-f]+)", text) if not self.arch]
         return [place for place in dict.fromkeys(self.places(addresses)) if ", fs/fuse/" in place
                 and not re.search("/tests/|}$", place)][:3]
 
@@ -505,10 +509,17 @@ class Kernel:
 
     def list_cases(self, options: Iterable[str]) -> list[str]:
         kept, log = (os.path.join(self.build_dir, name) for name in ("judge-test.log", "judge-list.log"))
+        open(self.test_log, "a").close()
         os.replace(self.test_log, kept)  # this boot writes another one
         self.exec(log, 20, "--list_tests", *options)
         os.replace(kept, self.test_log)
         return re.findall(r"^[^\s.\[]+\.[^\s.]+$", read(log), re.M)
+
+
+    def list_schedules(self) -> list[str]:
+        """What --schedule chooses from, without where one is stopped."""
+        result = self.boot("--kernel_args=fuse_kunit.schedule=", "fuse_inval_race")
+        return [f"{parameter.name}:*" for suite in result.tests.subtests for case in suite.subtests for parameter in case.subtests]
 
 
 def read_log(path: str) -> list[str]:
@@ -658,9 +669,10 @@ class Schedules:
         """What the schedules have in common in which a property did not hold, which locates the mistake."""
         names = [which.split(".") for which in sorted(self.classes[name])]
         if common := [word for word in names[0] if all(word in other for other in names)]:
-            return "all with " + " and ".join(common)
+            return ", all with " + " and ".join(common)
         parts = [list(dict.fromkeys(part)) for part in zip(*names)]
-        return "all of " + ".".join("*" if len(part) > 4 else "|".join(part) for part in parts)
+        pattern = ".".join("*" if len(part) > 4 else "|".join(part) for part in parts)
+        return f", all of {pattern}" if pattern != "*.*.*" else ""
 
 
 def stories() -> dict[str, tuple[str, str]]:
@@ -696,6 +708,16 @@ def add_arguments(parser: argparse.ArgumentParser, fix: bool = True, timeout: in
     parser.add_argument("--jobs", metavar="N", type=positive, default=os.cpu_count() or 1, help="of make (default: all CPUs)")
 
 
+def owner(path: str = "") -> str:
+    """Whose a file is, or would be; we, without a path."""
+    while path and not os.path.exists(path):
+        path = os.path.dirname(path)
+    uid = os.stat(path).st_uid if path else os.getuid()
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(uid).pw_name
+    return f"user {uid}"
+
+
 def command(work: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, lock: str = "lock") -> int:
     """Does a command's work, the only one with that lock in this checkout; returns its exit status."""
     args = parser.parse_args()
@@ -716,5 +738,6 @@ def command(work: Callable[[argparse.Namespace], int], parser: argparse.Argument
             return work(args)
     except (Stop, OSError, subprocess.TimeoutExpired) as why:
         progress.enter("")
-        print(f"{name}: {why}", file=sys.stderr)
+        print(f"{name}: {why}" + (f"\nthat is {owner(why.filename)}'s, and you are {owner()}" if isinstance(why, PermissionError)
+                                  and why.filename else ""), file=sys.stderr)
         return 128 + signals[0] if signals else 2
