@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import fcntl
 import filecmp
 import glob
@@ -14,7 +15,7 @@ import hashlib
 import importlib
 import json
 import os
-import pwd
+import pathlib
 import re
 import shlex
 import shutil
@@ -153,11 +154,11 @@ def kernels(binary: str) -> list[str]:
     return found
 
 
-def kill_kernels(binary: str, number: int = signal.SIGKILL) -> None:
+def kill_kernels(binary: str) -> None:
     """A UML kernel has a session of its own, and may hang in a way that ignores SIGTERM."""
     for process in kernels(binary):
         with contextlib.suppress(OSError):
-            os.kill(int(os.path.basename(process)), number)
+            os.kill(int(os.path.basename(process)), signal.SIGKILL)
 
 
 def flush_log(mconsole: str, *more: str) -> None:
@@ -165,8 +166,11 @@ def flush_log(mconsole: str, *more: str) -> None:
     something else. Have a hung one do so, or its last result is missing from the log. More are commands."""
     for text in (f"log {TIME_IS_UP}\n", *more):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client, contextlib.suppress(OSError):
+            client.bind("")
+            client.settimeout(3)
             client.sendto(struct.pack("=III512s", 0xcafebabe, 2, len(text), text.encode()), mconsole)
-            time.sleep(0.5)
+            while struct.unpack("=II", client.recv(1024)[:8])[1]:  # there is more to be said
+                pass
 
 
 class Sleeper:
@@ -174,25 +178,20 @@ class Sleeper:
     SECONDS = 12
 
     def __init__(self, binary: str) -> None:
-        self.binary, self.looked, self.busy, self.used = binary, 0.0, time.monotonic(), 0
-        self.long = False
+        self.binary, self.looked, self.busy, self.used, self.long, self.now = binary, 0.0, time.monotonic(), 0, False, False
 
     def __call__(self) -> bool:
-        now = time.monotonic()
-        if now - self.looked >= 1:
-            stats = [stat.rpartition(")")[2].split() for stat in self.stats()]
-            used = sum(int(stat[11]) + int(stat[12]) for stat in stats)
-            # An idle one still uses a few hundredths of a second, with several processors and a clock for each.
-            if not stats or any(stat[0] == "R" for stat in stats) or used - self.used > 10 * (now - self.looked):
-                self.busy = now
-            self.looked, self.used = now, used
-        self.long = now - self.busy > self.SECONDS
-        return self.long
-
-    def stats(self) -> Iterable[str]:
-        for process in kernels(self.binary):
+        now, states, used = time.monotonic(), "", 0
+        for process in kernels(self.binary) if now - self.looked >= 1 else ():
             with contextlib.suppress(OSError):
-                yield read(process, "stat")
+                stat = read(process, "stat").rpartition(")")[2].split()
+                states, used = states + stat[0], used + int(stat[11]) + int(stat[12])
+        if now - self.looked >= 1:
+            # An idle one still uses a few hundredths of a second, with several processors and a clock for each.
+            if not states or "R" in states or used - self.used > 10 * (now - self.looked):
+                self.busy = now
+            self.looked, self.used, self.long, self.now = now, used, now - self.busy > self.SECONDS, now > self.busy
+        return self.long
 
 
 def read(*path: str) -> str:
@@ -443,15 +442,18 @@ class Kernel:
             why = why or [line for line in lines if re.search(pattern, line)][:3]
         raise Stop("\n".join(["the kernel does not build:", *why, f"log: {log}"]))
 
-    def exec(self, log: str, timeout: int, *options: str) -> bool:
-        """Boots once through kunit.py, which writes the kernel's log to test_log. False if it hung."""
-        hung: list[bool] = []
+    def exec(self, log: str, timeout: int, *options: str) -> str:
+        """Boots once through kunit.py, which writes the kernel's log to test_log. Says how it hung, if it did."""
+        hung: list[str] = []
         sleeps = Sleeper(self.linux)
         with tempfile.TemporaryDirectory() as uml_dir:
             def time_is_up() -> None:
-                hung.append(True)
-                flush_log(os.path.join(uml_dir, "kernel/mconsole"), *["sysrq w"] * sleeps.long)
-                kill_kernels(self.linux, signal.SIGSEGV)  # one that runs panics, and says where
+                hung.append("it waits for ever" if sleeps.long else f"it was ended after {timeout} s")
+                flush_log(os.path.join(uml_dir, "kernel/mconsole"), *["sysrq w"] * sleeps.now)  # where tasks wait
+                time.sleep(0.2)  # out of the interrupt that read this
+                # One that runs panics and says where it was: sent to the thread, this comes before the clock's signal.
+                for pid in (int(os.path.basename(process)) for process in kernels(self.linux)):
+                    ctypes.CDLL(None).tgkill(pid, pid, signal.SIGSEGV)
                 end = time.monotonic() + 3
                 while kernels(self.linux) and time.monotonic() < end:
                     time.sleep(0.1)
@@ -462,13 +464,13 @@ class Kernel:
                                *options), log, limit=timeout, at_limit=time_is_up, stuck=(lambda: False) if self.arch else sleeps)
             finally:
                 kill_kernels(self.linux)
-        return not hung
+        return "".join(hung)
 
     def boot(self, *options: str) -> Result:
         """Runs the suites, or those that kunit.py's options choose."""
         progress.enter("run", self.test_log)
         open(self.test_log, "w").close()  # never judge the last run's
-        hung = not self.exec(self.run_log, self.args.timeout, *options)
+        hung = self.exec(self.run_log, self.args.timeout, *options)
         lines = read_log(self.test_log)
         plan = [line for line in lines if re.match(r"1\.\.\d+$", line)][:1]
         if self.args.arch == "s390" and plan == [f"1..{sum(bool(re.match('(not )?ok ', line)) for line in lines)}"]:
@@ -494,7 +496,7 @@ class Kernel:
 
     def frames(self, text: str) -> list[str]:
         """Where a trace of UML's went through fs/fuse/, innermost first. It is all that looks like an address there."""
-        addresses = [f"{int(one, 16) + bool(rip):x}" for rip, one in re.findall(r"(RIP: \w+:0x|\[<)([0-9a-f]+)", text) if not self.arch]
+        addresses = [f"{int(one, 16) + (kind[0] == 'R'):x}" for kind, one in re.findall(r"(RIP: \w+:0x|\[<)([0-9a-f]+)", text) if not self.arch]
         return [place for place in dict.fromkeys(self.places(addresses)) if ", fs/fuse/" in place
                 and not re.search("/tests/|}$", place)][:3]
 
@@ -539,7 +541,12 @@ class Report:
     def __init__(self, text: str, where: str = "") -> None:
         self.text, self.where = text, where  # "at boot" or "at shutdown", else it is in:
         self.case: tuple[str, ...] = ()
-        self.lines: list[str] = []
+        self.lines = [text]
+
+    def add(self, line: str) -> None:
+        self.lines.append(line)
+        if REPORT.search(line) and not REPORT.search(self.text):
+            self.text = line.strip()  # says more than the line it began with
 
     def __str__(self) -> str:
         return self.where or "in " + ".".join(self.case)
@@ -548,7 +555,7 @@ class Report:
 class Result:
     """What a boot came to: kunit.py's results, and what the kernel's log says beyond them."""
 
-    def __init__(self, lines: list[str], hung: bool, tests: Any, silent: bool = True) -> None:
+    def __init__(self, lines: list[str], hung: str | bool, tests: Any, silent: bool = True) -> None:
         self.tests, self.counts, self.hung = tests, tests.counts, hung
         self.silent = silent  # no driver says anything during the tests
         self.reports: list[Report] = []
@@ -561,7 +568,7 @@ class Result:
         end = lines.index(TIME_IS_UP) if self.flushed else len(lines)
         lines, self.asked = lines[:end], "\n".join(lines[end:])  # what a hung one was doing
         halted = any(re.match("reboot: (System halted|Restarting|Power)", line) for line in lines)
-        self.unfinished = hung or not halted
+        self.unfinished = bool(hung) or not halted
         top = [i for i, line in enumerate(lines) if re.match(r"KTAP version 1$|(not )?ok \d", line)]
         self.booted = bool(top)
         self.left_behind = next(iter(re.findall(r"# SKIP (.*) left a lock or a thread behind", "\n".join(lines))), "")
@@ -580,12 +587,9 @@ class Result:
                 assertion = " FAILED at " in line or assertion and not line
                 self.read_ktap(line)
             elif report and "cut here" not in line:
-                report.lines.append(line)
-                if REPORT.search(line) and not REPORT.search(report.text):
-                    report.text = line.strip()  # says more than the line it began with
+                report.add(line)
             elif self.silent and inside and not assertion or REPORT.search(line) or REPORT_PART.search(line):
                 report = Report(line.strip(), "" if inside else "at boot" if i < first else "at shutdown")
-                report.lines.append(line)
                 self.reports.append(report)
 
     def read_ktap(self, line: str) -> None:
@@ -708,16 +712,6 @@ def add_arguments(parser: argparse.ArgumentParser, fix: bool = True, timeout: in
     parser.add_argument("--jobs", metavar="N", type=positive, default=os.cpu_count() or 1, help="of make (default: all CPUs)")
 
 
-def owner(path: str = "") -> str:
-    """Whose a file is, or would be; we, without a path."""
-    while path and not os.path.exists(path):
-        path = os.path.dirname(path)
-    uid = os.stat(path).st_uid if path else os.getuid()
-    with contextlib.suppress(KeyError):
-        return pwd.getpwuid(uid).pw_name
-    return f"user {uid}"
-
-
 def command(work: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, lock: str = "lock") -> int:
     """Does a command's work, the only one with that lock in this checkout; returns its exit status."""
     args = parser.parse_args()
@@ -738,6 +732,7 @@ def command(work: Callable[[argparse.Namespace], int], parser: argparse.Argument
             return work(args)
     except (Stop, OSError, subprocess.TimeoutExpired) as why:
         progress.enter("")
-        print(f"{name}: {why}" + (f"\nthat is {owner(why.filename)}'s, and you are {owner()}" if isinstance(why, PermissionError)
-                                  and why.filename else ""), file=sys.stderr)
+        whose = next(path for path in (BUILD, ROOT) if os.path.exists(path))
+        print(f"{name}: {why}" + (f"\n{whose} belongs to {pathlib.Path(whose).owner()}" if isinstance(why, PermissionError) else ""),
+              file=sys.stderr)
         return 128 + signals[0] if signals else 2
