@@ -144,21 +144,20 @@ def run(command: list[str], log: str, err: int | None = subprocess.STDOUT, limit
         child.wait()
 
 
-def kernels(binary: str) -> list[str]:
-    """Folders in /proc of the UML kernels that run."""
+def kernels(binary: str) -> list[int]:
+    """The processes of the UML kernels that run."""
     found = []
     for exe in glob.glob("/proc/[0-9]*/exe"):
         with contextlib.suppress(OSError):  # gone, or not ours
-            if os.readlink(exe) == binary:
-                found.append(os.path.dirname(exe))
+            found += [int(exe.split("/")[2])] if os.readlink(exe) == binary else []
     return found
 
 
 def kill_kernels(binary: str) -> None:
     """A UML kernel has a session of its own, and may hang in a way that ignores SIGTERM."""
-    for process in kernels(binary):
+    for pid in kernels(binary):
         with contextlib.suppress(OSError):
-            os.kill(int(os.path.basename(process)), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
 
 
 def flush_log(mconsole: str, *more: str) -> None:
@@ -182,9 +181,9 @@ class Sleeper:
 
     def __call__(self) -> bool:
         now, states, used = time.monotonic(), "", 0
-        for process in kernels(self.binary) if now - self.looked >= 1 else ():
+        for pid in kernels(self.binary) if now - self.looked >= 1 else ():
             with contextlib.suppress(OSError):
-                stat = read(process, "stat").rpartition(")")[2].split()
+                stat = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
                 states, used = states + stat[0], used + int(stat[11]) + int(stat[12])
         if now - self.looked >= 1:
             # An idle one still uses a few hundredths of a second, with several processors and a clock for each.
@@ -452,7 +451,7 @@ class Kernel:
                 flush_log(os.path.join(uml_dir, "kernel/mconsole"), *["sysrq w"] * sleeps.now)  # where tasks wait
                 time.sleep(0.2)  # out of the interrupt that read this
                 # One that runs panics and says where it was: sent to the thread, this comes before the clock's signal.
-                for pid in (int(os.path.basename(process)) for process in kernels(self.linux)):
+                for pid in kernels(self.linux):
                     ctypes.CDLL(None).tgkill(pid, pid, signal.SIGSEGV)
                 end = time.monotonic() + 3
                 while kernels(self.linux) and time.monotonic() < end:
