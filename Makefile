@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 
+variables := KDIR FIX PROFILE FILTER SCHEDULE SLOW TIMEOUT MESSAGES N MINUTES V QUICK
+$(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name))),$(if $(filter $(variables),$(name)),,\
+  $(error there is no variable $(name), only $(variables)))))
+
 # Passed on to the commands in tools/, see their --help.
 tree = $(if $(KDIR),--kdir '$(KDIR)')
 profile = $(if $(PROFILE),--profile '$(PROFILE)')
 fix = $(if $(FIX),--fix '$(FIX)')
+timeout = $(if $(TIMEOUT),--timeout '$(TIMEOUT)')
 
 .PHONY: help check selftest matrix mutants coverage repeat soak bench bench-loop series series-check test clean
 
@@ -21,7 +26,8 @@ help:
 	@echo 'make series-check  prove these, on trees that are made by git am alone (half an hour)'
 	@echo 'make test      the tests of this project itself (a quarter of an hour or more)'
 	@echo 'make test QUICK=1  those to run before every commit'
-	@echo 'make clean     remove build/ (the cache folder stays: the kernel source, and what was compiled)'
+	@echo 'make clean     remove build/ (the cache folder stays: the kernel source, and what was compiled);'
+	@echo '               with PROFILE=debug only what was built for that, and by make test'
 	@echo
 	@echo 'Variables of make check, and of the others where that makes sense:'
 	@echo '  KDIR=DIR        your own kernel tree, 7.2 or later (default: from Debian)'
@@ -33,22 +39,23 @@ help:
 	@echo "  FILTER=GLOB     only these cases, e.g. 'fuse_inval_entry.negative*'"
 	@echo "  SCHEDULE=GLOB   only these schedules of fuse_inval_race, e.g. 'file.inval.unlink:*'"
 	@echo '  SLOW=1          every preemption point'
+	@echo '  TIMEOUT=20      seconds after which a kernel that spins is ended (default: 120; debug: 600)'
 	@echo '  MESSAGES, N, MINUTES of selftest, repeat and soak: how many, how long'
 	@echo '  V=2             of series: version 2'
 	@echo 'More, such as JSON and JUnit results or other architectures: tools/judge --help'
 
 check:
 	@tools/deps
-	@tools/judge $(tree) $(fix) $(profile) $(if $(FILTER),--filter '$(FILTER)') \
+	@tools/judge $(tree) $(fix) $(profile) $(timeout) $(if $(FILTER),--filter '$(FILTER)') \
 	  $(if $(SCHEDULE),--schedule '$(SCHEDULE)') $(if $(SLOW),--slow)
 
 selftest:
 	@tools/deps selftest
-	@tools/selftest $(tree) $(fix) $(profile) $(if $(MESSAGES),--messages '$(MESSAGES)')
+	@tools/selftest $(tree) $(fix) $(profile) $(timeout) $(if $(MESSAGES),--messages '$(MESSAGES)')
 
 matrix:
 	@tools/deps selftest
-	@tools/matrix $(tree) $(profile) $(foreach one,$(FIX),--fix '$(one)')
+	@tools/matrix $(tree) $(profile) $(timeout) $(foreach one,$(FIX),--fix '$(one)')
 
 mutants:
 	@tools/deps
@@ -87,4 +94,4 @@ test:
 	@tools/test $(if $(QUICK),--quick)
 
 clean:
-	rm -rf build
+	rm -rf $(if $(PROFILE),build/*/src/kunit-'$(PROFILE)' build/test-*,build)

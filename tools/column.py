@@ -55,6 +55,11 @@ class Column:
                       if f"{suite}.{case.split('.')[1]}" in self.cells), "")
         return [self.cells[name].verdict if name in self.cells else "none" for name in (kunit, case)]
 
+    def verdict(self, case: str) -> str:
+        """The worse one of KUnit and libfuse, on a story that both tell."""
+        both = [self.cells[case].verdict, *(self.twins(case) if case.split(".")[0] == LIBFUSE else ())]
+        return next((verdict for verdict in ("hangs", "crashes", "fails") if verdict in both), self.cells[case].verdict)
+
     def disagreements(self) -> list[str]:
         stories = [case for case in self.cells if case.split(".")[0] == LIBFUSE]
         return [case for case in stories if len(set(self.twins(case))) > 1]
@@ -78,7 +83,7 @@ class Column:
         return f"BROKEN in {self.broken[name]}" if self.broken.get(name) else "holds"
 
     def sum(self, cases: list[str]) -> str:
-        passed = sum(case in self.cells and self.cells[case].verdict in ("pass", "skipped") for case in cases)
+        passed = sum(case in self.cells and self.verdict(case) in ("pass", "skipped") for case in cases)
         return f"pass {passed}/{len(cases)}" if self.cells else "not judged"
 
     def file(self, tree: str) -> str:
@@ -134,6 +139,11 @@ def boot_all(kernel: Kernel) -> tuple[dict[str, Cell], Schedules, dict[str, dict
         if not result.booted:
             raise Stop(f"the kernel {'hangs' if result.hung else 'crashes'} at boot\nlog: {kernel.test_log}")
         take(result, cells)
+        for cell in cells.values():
+            cell.messages = [[name, kernel.name_addresses(text)] for name, text in cell.messages]
+        if result.died:
+            cells[result.died_in or LOG].messages[0][1] += "".join(f"\n{place}" for place in kernel.frames(
+                "\n".join([result.asked, *(line for report in result.reports for line in report.lines)])))
         schedules.add(result.tests)
         waits.update(read_waits(result.tests))
         if result.died_in and "." not in chosen:

@@ -46,10 +46,9 @@ class Outcome:
         self.halted |= line == "reboot: Power down"
         if re.match(r"kmemleak: \d+ new", line):
             return  # init tells which, but for those of the boot
-        report = self.reports[-1] if self.reports else None
-        if REPORT.search(line) and report and not REPORT.search(report.text):
-            report.text = line.strip()  # says more than the line it began with
-        elif REPORT.search(line) or "cut here" in line or not report and REPORT_PART.search(line):
+        if REPORT.search(line) and self.reports and not REPORT.search(self.reports[-1].text):
+            self.reports[-1].add(line)
+        elif REPORT.search(line) or "cut here" in line or not self.reports and REPORT_PART.search(line):
             self.reports.append(Report(line.strip(), f"in {self.name}, {self.where}"))
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import fcntl
 import filecmp
 import glob
@@ -15,6 +16,7 @@ import importlib
 import json
 import mailbox
 import os
+import pathlib
 import re
 import shlex
 import shutil
@@ -111,10 +113,11 @@ def with_ccache() -> dict[str, str]:
 
 
 def run(command: list[str], log: str, err: int | None = subprocess.STDOUT, limit: float = float("inf"),
-        at_limit: Callable[[], None] = lambda: None, more: Mapping[str, str] = {}) -> int:
+        at_limit: Callable[[], None] = lambda: None, more: Mapping[str, str] = {},
+        stuck: Callable[[], bool] = lambda: False) -> int:
     """Runs a command to its end, or until we are asked to stop; more is for its environment. at_limit() has to make
-    it end then. None of its processes stays: they get SIGINT, because make then removes what it had half made,
-    and kunit.py does not die of it but waits for make or the kernel."""
+    it end when its time is up or it is stuck. None of its processes stays: they get SIGINT, because make then removes
+    what it had half made, and kunit.py does not die of it but waits for make or the kernel."""
     env = {name: value for name, value in os.environ.items()  # `make check` exports its own
            if not name.startswith(("MAKE", "MFLAGS", "KBUILD_", "KCONFIG_", "ARCH", "CROSS_", "CCACHE_"))
            or name == "CCACHE_DISABLE"}
@@ -125,7 +128,7 @@ def run(command: list[str], log: str, err: int | None = subprocess.STDOUT, limit
                                  start_new_session=True)
     end = time.monotonic() + limit
     try:
-        while time.monotonic() < end:
+        while time.monotonic() < end and not stuck():
             progress.tick()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return child.wait(timeout=0.1)
@@ -142,21 +145,53 @@ def run(command: list[str], log: str, err: int | None = subprocess.STDOUT, limit
         child.wait()
 
 
-def kill_kernels(binary: str) -> None:
-    """A UML kernel has a session of its own, and may hang in a way that ignores SIGTERM."""
+def kernels(binary: str) -> list[int]:
+    """The processes of the UML kernels that run."""
+    found = []
     for exe in glob.glob("/proc/[0-9]*/exe"):
         with contextlib.suppress(OSError):  # gone, or not ours
-            if os.readlink(exe) == binary:
-                os.kill(int(exe.split("/")[2]), signal.SIGKILL)
+            found += [int(exe.split("/")[2])] if os.readlink(exe) == binary else []
+    return found
 
 
-def flush_log(mconsole: str) -> None:
+def kill_kernels(binary: str) -> None:
+    """A UML kernel has a session of its own, and may hang in a way that ignores SIGTERM."""
+    for pid in kernels(binary):
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def flush_log(mconsole: str, *more: str) -> None:
     """KUnit prints a result without its newline, and the kernel keeps that back until it prints
-    something else. Have a hung one do so, or its last result is missing from the log."""
-    text = f"log {TIME_IS_UP}\n".encode()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client, contextlib.suppress(OSError):
-        client.sendto(struct.pack("=III512s", 0xcafebabe, 2, len(text), text), mconsole)
-        time.sleep(0.5)
+    something else. Have a hung one do so, or its last result is missing from the log. More are commands."""
+    for text in (f"log {TIME_IS_UP}\n", *more):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client, contextlib.suppress(OSError):
+            client.bind("")
+            client.settimeout(3)
+            client.sendto(struct.pack("=III512s", 0xcafebabe, 2, len(text), text.encode()), mconsole)
+            while struct.unpack("=II", client.recv(1024)[:8])[1]:  # there is more to be said
+                pass
+
+
+class Sleeper:
+    """Tells when a kernel waits for ever: for longer than two waits of the suites in a row, it has slept."""
+    SECONDS = 12
+
+    def __init__(self, binary: str) -> None:
+        self.binary, self.looked, self.busy, self.used, self.long, self.now = binary, 0.0, time.monotonic(), 0, False, False
+
+    def __call__(self) -> bool:
+        now, states, used = time.monotonic(), "", 0
+        for pid in kernels(self.binary) if now - self.looked >= 1 else ():
+            with contextlib.suppress(OSError):
+                stat = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+                states, used = states + stat[0], used + int(stat[11]) + int(stat[12])
+        if now - self.looked >= 1:
+            # An idle one still uses a few hundredths of a second, with several processors and a clock for each.
+            if not states or "R" in states or used - self.used > 10 * (now - self.looked):
+                self.busy = now
+            self.looked, self.used, self.long, self.now = now, used, now - self.busy > self.SECONDS, now > self.busy
+        return self.long
 
 
 def read(*path: str) -> str:
@@ -188,7 +223,9 @@ def patches_of(fix: str) -> list[str]:
         pattern = os.path.join(glob.escape(fix), "*.patch") if os.path.isdir(fix) else fix
         if found := sorted(path for path in glob.glob(pattern) if is_patch(read(path))):
             return found
-        raise Stop(f"--fix: there is no patch {fix}")
+        raise Stop(f"--fix: there is no patch {fix}" + (", and no file with spaces in its name" if " " in fix else ""))
+    if not is_patch(read(fix)):
+        raise Stop(f"--fix: {fix} changes nothing: there is no diff in it (none judges the tree as it is)")
     mails = ["".join(part.get_payload(decode=True).decode(errors="replace") for part in mail.walk()
                      if not part.is_multipart()) for mail in mailbox.mbox(fix)] if read(fix).startswith("From ") else []
     patches = list(filter(is_patch, mails))
@@ -257,7 +294,7 @@ def apply_patch(patch: str, kdir: str, version: str, scratch: str) -> list[str]:
     done = gnu_patch("--dry-run")
     if done.returncode and gnu_patch("--dry-run", "--reverse").returncode == 0:
         raise Stop(f"{patch.replace(ROOT + '/', '')} is applied already in {kdir}:\n"
-                   "give a tree without it (`git worktree add`)")
+                   "judge it as it is with FIX=none (--fix none), or give a tree without it (`git worktree add`)")
     done = gnu_patch()
     if done.returncode:
         file, line = named[0] if named else "any file", ""
@@ -266,7 +303,8 @@ def apply_patch(patch: str, kdir: str, version: str, scratch: str) -> list[str]:
                 file = line[14:].strip("'")
             elif re.search("FAILED|can't find|garbage|malformed|ignor", line):
                 break
-        raise Stop(f"{patch.replace(ROOT + '/', '')} does not apply to {file} of Linux {version}: {line}")
+        raise Stop(f"{patch.replace(ROOT + '/', '')} does not apply to {file} of Linux {version}: {line}" + (
+            "\nif the tree has a change of its own, judge it as it is with FIX=none (--fix none)" if os.path.dirname(patch) == OUR_FIX else ""))
     return touched
 
 
@@ -435,27 +473,35 @@ class Kernel:
             why = why or [line for line in lines if re.search(pattern, line)][:3]
         raise Stop("\n".join(["the kernel does not build:", *why, f"log: {log}"]))
 
-    def exec(self, log: str, timeout: int, *options: str) -> bool:
-        """Boots once through kunit.py, which writes the kernel's log to test_log. False if it hung."""
-        hung: list[bool] = []
+    def exec(self, log: str, timeout: int, *options: str) -> str:
+        """Boots once through kunit.py, which writes the kernel's log to test_log. Says how it hung, if it did."""
+        hung: list[str] = []
+        sleeps = Sleeper(self.linux)
         with tempfile.TemporaryDirectory() as uml_dir:
             def time_is_up() -> None:
-                hung.append(True)
-                flush_log(os.path.join(uml_dir, "kernel/mconsole"))
+                hung.append("it waits for ever" if sleeps.long else f"it was ended after {timeout} s")
+                flush_log(os.path.join(uml_dir, "kernel/mconsole"), *["sysrq w"] * sleeps.now)  # where tasks wait
+                time.sleep(0.2)  # out of the interrupt that read this
+                # One that runs panics and says where it was: sent to the thread, this comes before the clock's signal.
+                for pid in kernels(self.linux):
+                    ctypes.CDLL(None).tgkill(pid, pid, signal.SIGSEGV)
+                end = time.monotonic() + 3
+                while kernels(self.linux) and time.monotonic() < end:
+                    time.sleep(0.1)
                 kill_kernels(self.linux)
             uml = [] if self.arch else [f"--kernel_args=uml_dir={uml_dir}", "--kernel_args=umid=kernel"]
             try:
                 run(self.kunit("exec", f"--timeout={timeout + 30}", *self.arch, *uml, *self.boot_options,
-                               *options), log, limit=timeout, at_limit=time_is_up)
+                               *options), log, limit=timeout, at_limit=time_is_up, stuck=(lambda: False) if self.arch else sleeps)
             finally:
                 kill_kernels(self.linux)
-        return not hung
+        return "".join(hung)
 
     def boot(self, *options: str) -> Result:
         """Runs the suites, or those that kunit.py's options choose."""
         progress.enter("run", self.test_log)
         open(self.test_log, "w").close()  # never judge the last run's
-        hung = not self.exec(self.run_log, self.args.timeout, *options)
+        hung = self.exec(self.run_log, self.args.timeout, *options)
         lines = read_log(self.test_log)
         plan = [line for line in lines if re.match(r"1\.\.\d+$", line)][:1]
         if self.args.arch == "s390" and plan == [f"1..{sum(bool(re.match('(not )?ok ', line)) for line in lines)}"]:
@@ -465,15 +511,30 @@ class Kernel:
             result.find_where(self.list_cases(options))
         return result
 
+    def places(self, addresses: Iterable[str]) -> list[str]:
+        """Function, file, line and what stands there, or "", for each address that a call returns to."""
+        # That is behind the call. Of functions that are inlined, the last one is not.
+        done = subprocess.run(["addr2line", "-a", "-i", "-f", "-e", self.linux, *(hex(max(int(one, 16), 1) - 1) for one in addresses)],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        found = []
+        for answer in re.split("(?m)^0x", done.stdout)[1:]:
+            function, place = answer.splitlines()[-2:]
+            path, _, line = re.sub(r"^.*/\.\./| \(discriminator.*", "", place).partition(":")
+            file = os.path.join(self.src, path)
+            said = read(file).splitlines()[int(line) - 1].strip() if line.isdigit() and os.path.isfile(file) else ""
+            found.append(f"{function}(), {path}:{line}" + f": {said}" * bool(said) if function != "??" else "")
+        return found
+
+    def frames(self, text: str) -> list[str]:
+        """Where a trace of UML's went through fs/fuse/, innermost first. It is all that looks like an address there."""
+        addresses = [f"{int(one, 16) + (kind[0] == 'R'):x}" for kind, one in re.findall(r"(RIP: \w+:0x|\[<)([0-9a-f]+)", text) if not self.arch]
+        return [place for place in dict.fromkeys(self.places(addresses)) if ", fs/fuse/" in place
+                and not re.search("/tests/|}$", place)][:3]
+
     def name_addresses(self, text: str) -> str:
         """Text of the kernel's, with function, file and line in place of addresses as the race suite prints them."""
         def name(match: re.Match[str]) -> str:
-            # What a call returns to is behind it. Of functions that are inlined, the last one is not.
-            done = subprocess.run(["addr2line", "-i", "-f", "-e", self.linux, hex(int(match[1], 16) - 1)],
-                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-            function, place = done.stdout.split("\n")[-3:-1] or ("??", "")
-            place = re.sub(r"^.*/\.\./| \(discriminator.*", "", place)
-            return f"{function}(), {place}" if function != "??" else match[0]
+            return next(iter(self.places([match[1]])), "") or match[0]
         enum = read(self.src, "include/uapi/linux/fuse.h").partition("enum fuse_opcode {")[2].partition("};")[0]
         opcodes = {number: opcode for opcode, number in re.findall(r"\tFUSE_(\w+)\s*= (\d+),", enum)}
         text = re.sub(r"opcode (\d+)", lambda match: opcodes.get(match[1], match[0]), text)
@@ -481,10 +542,17 @@ class Kernel:
 
     def list_cases(self, options: Iterable[str]) -> list[str]:
         kept, log = (os.path.join(self.build_dir, name) for name in ("judge-test.log", "judge-list.log"))
+        open(self.test_log, "a").close()
         os.replace(self.test_log, kept)  # this boot writes another one
         self.exec(log, 20, "--list_tests", *options)
         os.replace(kept, self.test_log)
         return re.findall(r"^[^\s.\[]+\.[^\s.]+$", read(log), re.M)
+
+
+    def list_schedules(self) -> list[str]:
+        """What --schedule chooses from, without where one is stopped."""
+        result = self.boot("--kernel_args=fuse_kunit.schedule=", "fuse_inval_race")
+        return [f"{parameter.name}:*" for suite in result.tests.subtests for case in suite.subtests for parameter in case.subtests]
 
 
 def read_log(path: str) -> list[str]:
@@ -504,6 +572,12 @@ class Report:
     def __init__(self, text: str, where: str = "") -> None:
         self.text, self.where = text, where  # "at boot" or "at shutdown", else it is in:
         self.case: tuple[str, ...] = ()
+        self.lines = [text]
+
+    def add(self, line: str) -> None:
+        self.lines.append(line)
+        if REPORT.search(line) and not REPORT.search(self.text):
+            self.text = line.strip()  # says more than the line it began with
 
     def __str__(self) -> str:
         return self.where or "in " + ".".join(self.case)
@@ -512,7 +586,7 @@ class Report:
 class Result:
     """What a boot came to: kunit.py's results, and what the kernel's log says beyond them."""
 
-    def __init__(self, lines: list[str], hung: bool, tests: Any, silent: bool = True) -> None:
+    def __init__(self, lines: list[str], hung: str | bool, tests: Any, silent: bool = True) -> None:
         self.tests, self.counts, self.hung = tests, tests.counts, hung
         self.silent = silent  # no driver says anything during the tests
         self.reports: list[Report] = []
@@ -522,10 +596,13 @@ class Result:
         self.parameter = ""  # the last one that ended, of a case that did not
         self.names: dict[int, str] = {}  # of the tests around a line, by their indentation
         self.flushed = TIME_IS_UP in lines
+        end = lines.index(TIME_IS_UP) if self.flushed else len(lines)
+        lines, self.asked = lines[:end], "\n".join(lines[end:])  # what a hung one was doing
         halted = any(re.match("reboot: (System halted|Restarting|Power)", line) for line in lines)
-        self.unfinished = hung or not halted
+        self.unfinished = bool(hung) or not halted
         top = [i for i, line in enumerate(lines) if re.match(r"KTAP version 1$|(not )?ok \d", line)]
         self.booted = bool(top)
+        self.left_behind = next(iter(re.findall(r"# SKIP (.*) left a lock or a thread behind", "\n".join(lines))), "")
         self.read(lines, top[0] if top else len(lines), top[-1] if top and halted else len(lines))
         if self.unfinished:
             self.died = "at boot"
@@ -541,8 +618,7 @@ class Result:
                 assertion = " FAILED at " in line or assertion and not line
                 self.read_ktap(line)
             elif report and "cut here" not in line:
-                if REPORT.search(line) and not REPORT.search(report.text):
-                    report.text = line.strip()  # says more than the line it began with
+                report.add(line)
             elif self.silent and inside and not assertion or REPORT.search(line) or REPORT_PART.search(line):
                 report = Report(line.strip(), "" if inside else "at boot" if i < first else "at shutdown")
                 self.reports.append(report)
@@ -586,10 +662,12 @@ def failures(test: Any, above: tuple[str, ...] = ()) -> list[tuple[tuple[str, ..
     below = [failure for sub in test.subtests for failure in failures(sub, name)]
     if below or test.status.name != "FAILURE":
         return below
-    lines = [re.sub(r"^# [^:]*: ", "", line.strip()) for line in test.log if line.strip()]
+    lines = [re.sub(r"^# [^:]*: |(?<=\d) \(0x\w+\)$", "", line.strip()) for line in test.log if line.strip()]
     first = next((i for i, line in enumerate(lines) if " FAILED at " in line), 0)
-    lines = [line for line in lines[first:first + (9 if name[2:] else 4)] if not line.startswith("alone: ")]
-    return [(name, lines[:-1] if lines and " FAILED at " in lines[-1] else lines)]
+    text = "\n".join(line for line in lines[first:] if line != "slow" and not line.startswith("alone: "))
+    # Of what the fixture says, the line in it says nothing.
+    text = re.sub(r"(?m)^.* FAILED at (\S*/fixture\w*\.c\S*|(\S+))\n", lambda at: f"{at[2]}: " if at[2] else "", text)
+    return [(name, text.splitlines()[:7])]
 
 
 class Schedules:
@@ -600,24 +678,50 @@ class Schedules:
 
     def __init__(self) -> None:
         self.total, self.broken = 0, dict[str, int]()
+        self.classes: dict[str, set[str]] = {}  # of those that broke: state, notification and call
         self.messages: dict[str, list[str]] = {}  # by what they say, without names and numbers
 
     def add(self, tests: Any) -> None:
         for suite in tests.subtests:
             for parameter in (parameter for case in suite.subtests for parameter in case.subtests
                               if suite.name.startswith("fuse_inval_race")):
-                self.read(re.sub(r"(?m)^ *# ?(\w+: )?", "", "\n".join(parameter.log)))
+                self.read(parameter.name, re.sub(r"(?m)^ *# ?(\w+: )?", "", "\n".join(parameter.log)))
 
-    def read(self, log: str) -> None:
+    def read(self, which: str, log: str) -> None:
         for number in re.findall(r"(?m)^schedules: (\d+)$", log):
             self.total += int(number)
         for name, number in re.findall(r"(?m)^broken: (\w+) in (\d+)$", log):
             self.broken[name] = self.broken.get(name, 0) + int(number)
+            self.classes.setdefault(name, set()).add(which)
         for message in log.split("EXPECTATION FAILED at ")[1:]:
             lines = [line.strip() for line in message.splitlines()[1:]]
             end = next((i for i, line in enumerate(lines) if line.startswith(tuple(self.PROPERTIES.values()))), 0)
             if end:
-                self.messages.setdefault(re.sub(r"'.*'|\d+", "", lines[end]), lines[:end + 1])
+                self.messages.setdefault(re.sub(r"'.*'|\d+|, not .*", "", lines[end]), lines[:end + 1])
+
+
+    def where(self, name: str) -> str:
+        """What the schedules have in common in which a property did not hold, which locates the mistake."""
+        names = [which.split(".") for which in sorted(self.classes[name])]
+        if common := [word for word in names[0] if all(word in other for other in names)]:
+            return ", all with " + " and ".join(common)
+        parts = [list(dict.fromkeys(part)) for part in zip(*names)]
+        pattern = ".".join("*" if len(part) > 4 else "|".join(part) for part in parts)
+        return f", all of {pattern}" if pattern != "*.*.*" else ""
+
+
+def stories() -> dict[str, tuple[str, str]]:
+    """What the sources say of a case, and where."""
+    found = {}
+    for file in (file for top in ("fs", "lib", "tools/testing") for file in files_below(os.path.join(ROOT, top))):
+        text = read(file)
+        suites = re.findall(r'\.name\s*= "(\w+)"', text) or [os.path.basename(file)[:-2]]
+        for suite in suites if file.endswith(".c") else []:
+            for case in re.finditer(r"(?s)(?:/\*((?:(?!\*/).)*)\*/\n)?"
+                                    r"(?:static void |RACE_CASE\(|TEST_F\(\w+, )(\w+)(?:\)|\(struct kunit \*test\))", text):
+                what = " ".join(re.sub(r"(?m)^\s*\*", "", case[1] or "").split())
+                found[f"{suite}.{case[2]}"] = what, f"{os.path.relpath(file, ROOT)}:{text[:case.start(2)].count(chr(10)) + 1}"
+    return found
 
 
 def positive(text: str) -> int:
@@ -659,5 +763,7 @@ def command(work: Callable[[argparse.Namespace], int], parser: argparse.Argument
             return work(args)
     except (Stop, OSError, subprocess.TimeoutExpired) as why:
         progress.enter("")
-        print(f"{name}: {why}", file=sys.stderr)
+        whose = next(path for path in (BUILD, ROOT) if os.path.exists(path))
+        print(f"{name}: {why}" + (f"\n{whose} belongs to {pathlib.Path(whose).owner()}" if isinstance(why, PermissionError) else ""),
+              file=sys.stderr)
         return 128 + signals[0] if signals else 2

@@ -42,21 +42,21 @@ static void changes(struct kunit *test)
 	struct fuse_fake_server *server = fx->server;
 	struct file *file;
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_mkdir(fx, "dir"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_mkdir(fx, "dir"), -EEXIST);
-	KUNIT_EXPECT_EQ(test, make(fx, "fifo", NULL), 0);
-	KUNIT_EXPECT_EQ(test, make(fx, "symlink", "fifo"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_mkdir(fx, "dir"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_mkdir(fx, "dir"), -EEXIST);
+	FUSE_EXPECT_ERR(test, make(fx, "fifo", NULL), 0);
+	FUSE_EXPECT_ERR(test, make(fx, "symlink", "fifo"), 0);
 	file = fuse_fx_open(fx, "dir/file", O_CREAT | O_EXCL | O_RDWR);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(file));
 	fuse_fx_close(fx, file);
-	KUNIT_EXPECT_EQ(test, fuse_fx_link(fx, "fifo", "link"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_link(fx, "fifo", "link"), 0);
 	KUNIT_EXPECT_EQ(test, d_inode(fuse_fx_hold(fx, "link"))->i_nlink, 2);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_rmdir(fx, "dir"), -ENOTEMPTY);
-	KUNIT_EXPECT_EQ(test, fuse_fx_rename(fx, "dir/file", "link", 0), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_rename(fx, "fifo", "dir", RENAME_EXCHANGE), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_rmdir(fx, "fifo"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_unlink(fx, "dir"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_rmdir(fx, "dir"), -ENOTEMPTY);
+	FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "dir/file", "link", 0), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "fifo", "dir", RENAME_EXCHANGE), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_rmdir(fx, "fifo"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_unlink(fx, "dir"), 0);
 
 	/* What is left, seen from behind the kernel's back. */
 	fuse_fake_remove(server, "link");
@@ -84,7 +84,7 @@ static void looks(struct kunit *test)
 	struct file *file;
 	const char *target;
 
-	KUNIT_EXPECT_EQ(test, make(fx, "symlink", "file"), 0);
+	FUSE_EXPECT_ERR(test, make(fx, "symlink", "file"), 0);
 	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
 	file = fuse_fx_open(fx, "symlink", O_RDONLY);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(file));
@@ -98,7 +98,7 @@ static void looks(struct kunit *test)
 	do_delayed_call(&done);
 	KUNIT_EXPECT_EQ(test, d_inode(symlink)->i_size, strlen("file"));
 
-	KUNIT_EXPECT_EQ(test, vfs_statfs(&root, &statfs), 0);
+	FUSE_EXPECT_ERR(test, vfs_statfs(&root, &statfs), 0);
 	KUNIT_EXPECT_EQ(test, statfs.f_bsize, PAGE_SIZE);
 }
 
@@ -119,7 +119,7 @@ static void lists(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
 	struct listing listing = { .ctx.actor = count_name };
-	unsigned int asked;
+	unsigned int lookups;
 	struct file *file;
 	unsigned int i;
 	char name[32];
@@ -133,42 +133,42 @@ static void lists(struct kunit *test)
 	KUNIT_ASSERT_FALSE(test, IS_ERR(file));
 	do {
 		i = listing.names;
-		KUNIT_EXPECT_EQ(test, iterate_dir(file, &listing.ctx), 0);
+		FUSE_EXPECT_ERR(test, iterate_dir(file, &listing.ctx), 0);
 	} while (listing.names > i);
 	fuse_fx_close(fx, file);
 
 	KUNIT_EXPECT_EQ(test, listing.names, 100);
 	KUNIT_EXPECT_GT(test, fuse_fake_requests(fx->server, FUSE_READDIRPLUS), 0);
 	KUNIT_EXPECT_GT(test, fuse_fake_requests(fx->server, FUSE_READDIR), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "dir/file0", &asked), 0);
-	KUNIT_EXPECT_EQ(test, asked, 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "dir/file0", &lookups), 0);
+	KUNIT_EXPECT_EQ(test, lookups, 0);
 }
 
 /* How long a name may be cached is the server's to say. */
 static void timeouts(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	unsigned int asked;
+	unsigned int lookups;
 
 	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "file", &asked), 0);
-	KUNIT_EXPECT_EQ(test, asked, 1);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "file", &asked), 0);
-	KUNIT_EXPECT_EQ(test, asked, 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "none", &asked), -ENOENT);
-	KUNIT_EXPECT_EQ(test, asked, 1);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "none", &asked), -ENOENT);
-	KUNIT_EXPECT_EQ(test, asked, 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "file", &lookups), 0);
+	KUNIT_EXPECT_EQ(test, lookups, 1);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "file", &lookups), 0);
+	KUNIT_EXPECT_EQ(test, lookups, 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "none", &lookups), -ENOENT);
+	KUNIT_EXPECT_EQ(test, lookups, 1);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "none", &lookups), -ENOENT);
+	KUNIT_EXPECT_EQ(test, lookups, 0);
 
 	fx->server->entry_valid = 0;
 	fx->server->negative_valid = 0;
 	fuse_fake_add(fx->server, "file2", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file2"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "file2", &asked), 0);
-	KUNIT_EXPECT_EQ(test, asked, 1);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "none2"), -ENOENT);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "none2", &asked), -ENOENT);
-	KUNIT_EXPECT_EQ(test, asked, 1);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file2"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "file2", &lookups), 0);
+	KUNIT_EXPECT_EQ(test, lookups, 1);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "none2"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "none2", &lookups), -ENOENT);
+	KUNIT_EXPECT_EQ(test, lookups, 1);
 }
 
 /* One request is held; the server goes on with the others. */
@@ -185,11 +185,11 @@ static void holds(struct kunit *test)
 	hold = fuse_fake_hold(fx->server, FUSE_MKDIR, FUSE_FAKE_STOP_BEFORE);
 	thread = fuse_fx_run(fx, fuse_fx_do_mkdir, &mkdir);
 	fuse_fake_hold_wait(hold);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), 0);
 	fuse_fake_let_go(fx->server);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, &err));
 	KUNIT_EXPECT_EQ(test, err, 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/new"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/new"), 0);
 }
 
 /* Something changes just before a request is seen: once, and for that task only. */
@@ -210,15 +210,15 @@ static void changes_upon(struct kunit *test)
 
 	file = fuse_fake_add(fx->server, "file", S_IFREG | 0644);
 	fuse_fake_add(fx->server, "other", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_unlink(fx, "other"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_unlink(fx, "other"), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_known(fx->server, &nlookup), file);
 
 	thread = fuse_fx_run(fx, fuse_fx_do_unlink, &unlink);
 	KUNIT_ASSERT_TRUE(test, kunit_thread_join(thread, &err));
 	KUNIT_EXPECT_EQ(test, err, 0);
 	KUNIT_EXPECT_EQ(test, fx->server->last_nodeid, file + 2);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), -ENOENT);
 }
 
 /* A gate keeps others out. */
@@ -251,7 +251,7 @@ static void unknown_opcode(struct kunit *test)
 	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
 	file = fuse_fx_hold(fx, "file");
 	KUNIT_EXPECT_FALSE(test, fuse_fake_complaint(fx->server, complaint));
-	KUNIT_EXPECT_EQ(test, vfs_listxattr(file, NULL, 0), -EOPNOTSUPP);
+	FUSE_EXPECT_ERR(test, vfs_listxattr(file, NULL, 0), -EOPNOTSUPP);
 	KUNIT_EXPECT_TRUE(test, fuse_fake_complaint(fx->server, complaint));
 	KUNIT_EXPECT_STREQ(test, complaint, "opcode 23 is unknown here");
 }
@@ -264,20 +264,20 @@ static void mistakes(struct kunit *test)
 	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
 	fuse_fake_add(fx->server, "other", S_IFREG | 0644);
 	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "other"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "new"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "other"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "new"), -ENOENT);
 	fuse_fake_remove(fx->server, "file");
 	fuse_fake_remove(fx->server, "other");
 	fuse_fake_remove(fx->server, "dir");
 	fuse_fake_add(fx->server, "new", S_IFREG | 0644);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_unlink(fx, "file"), -ENOENT);
-	KUNIT_EXPECT_EQ(test, fuse_fx_rename(fx, "other", "dir/other", 0), -ENOENT);
-	KUNIT_EXPECT_EQ(test, fuse_fx_mkdir(fx, "dir/new"), -ENOENT);
-	KUNIT_EXPECT_EQ(test, fuse_fx_mkdir(fx, "new"), -EEXIST);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "new"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_unlink(fx, "file"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "other", "dir/other", 0), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_mkdir(fx, "dir/new"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_mkdir(fx, "new"), -EEXIST);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "new"), 0);
 }
 
 /* What a thread uses: no assertions, and nodeids instead of paths. */
@@ -289,12 +289,12 @@ static void nodeids(struct kunit *test)
 	struct dentry *dentry;
 
 	KUNIT_EXPECT_EQ(test, fuse_fake_find(server, FUSE_ROOT_ID, "dir"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fake_add_to(server, FUSE_ROOT_ID, "dir", S_IFDIR | 0755, &dir),
+	FUSE_EXPECT_ERR(test, fuse_fake_add_to(server, FUSE_ROOT_ID, "dir", S_IFDIR | 0755, &dir),
 			0);
-	KUNIT_EXPECT_EQ(test, fuse_fake_add_to(server, dir, "file", S_IFREG | 0644, &file), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fake_add_to(server, dir, "file", S_IFREG | 0644, &nodeid),
+	FUSE_EXPECT_ERR(test, fuse_fake_add_to(server, dir, "file", S_IFREG | 0644, &file), 0);
+	FUSE_EXPECT_ERR(test, fuse_fake_add_to(server, dir, "file", S_IFREG | 0644, &nodeid),
 			-EEXIST);
-	KUNIT_EXPECT_EQ(test, fuse_fake_add_to(server, file, "new", S_IFREG | 0644, &nodeid),
+	FUSE_EXPECT_ERR(test, fuse_fake_add_to(server, file, "new", S_IFREG | 0644, &nodeid),
 			-ENOTDIR);
 	KUNIT_EXPECT_EQ(test, fuse_fake_find(server, FUSE_ROOT_ID, "dir"), dir);
 	KUNIT_EXPECT_EQ(test, fuse_fake_find(server, dir, "file"), file);
@@ -303,18 +303,18 @@ static void nodeids(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fake_next_dir(server, dir), 0);
 
 	/* The kernel finds a directory wherever it is, but not one it has never seen. */
-	KUNIT_EXPECT_EQ(test, PTR_ERR(fuse_fx_lookup_at(fx, dir, "file")), -ESTALE);
+	FUSE_EXPECT_ERR(test, PTR_ERR(fuse_fx_lookup_at(fx, dir, "file")), -ESTALE);
 	fuse_fx_hold(fx, "dir");
-	KUNIT_EXPECT_EQ(test, fuse_fx_rename(fx, "dir", "moved", 0), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "dir", "moved", 0), 0);
 	dentry = fuse_fx_lookup_at(fx, dir, "file");
 	KUNIT_ASSERT_FALSE(test, IS_ERR(dentry));
 	KUNIT_EXPECT_STREQ(test, dentry->d_name.name, "file");
 	dput(dentry);
-	KUNIT_EXPECT_EQ(test, PTR_ERR(fuse_fx_lookup_at(fx, dir, "absent")), -ENOENT);
+	FUSE_EXPECT_ERR(test, PTR_ERR(fuse_fx_lookup_at(fx, dir, "absent")), -ENOENT);
 
-	KUNIT_EXPECT_EQ(test, fuse_fake_remove_from(server, FUSE_ROOT_ID, "moved", &nodeid), 0);
+	FUSE_EXPECT_ERR(test, fuse_fake_remove_from(server, FUSE_ROOT_ID, "moved", &nodeid), 0);
 	KUNIT_EXPECT_EQ(test, nodeid, dir);
-	KUNIT_EXPECT_EQ(test, fuse_fake_remove_from(server, FUSE_ROOT_ID, "moved", &nodeid),
+	FUSE_EXPECT_ERR(test, fuse_fake_remove_from(server, FUSE_ROOT_ID, "moved", &nodeid),
 			-ENOENT);
 	KUNIT_EXPECT_EQ(test, fuse_fake_find(server, dir, "file"), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_next_dir(server, FUSE_ROOT_ID), 0);
@@ -328,7 +328,7 @@ static void forgets(struct kunit *test)
 
 	file = fuse_fake_add(fx->server, "file", S_IFREG | 0644);
 	KUNIT_EXPECT_EQ(test, fuse_fake_known(fx->server, &nlookup), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_known(fx->server, &nlookup), file);
 	KUNIT_EXPECT_EQ(test, nlookup, 1);
 

@@ -4,6 +4,7 @@
  */
 
 #include <linux/dcache.h>
+#include <linux/errname.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
@@ -31,6 +32,13 @@ static unsigned int fuse_fx_seed_arg = FUSE_FX_SEED;
 module_param_named(seed, fuse_fx_seed_arg, uint, 0444);
 MODULE_PARM_DESC(seed, "What random numbers and the order of parameters start from");
 
+static char fuse_fx_left[64];
+
+const char *fuse_fx_left_behind(void)
+{
+	return *fuse_fx_left ? fuse_fx_left : NULL;
+}
+
 static const char * const fuse_fx_properties[] = {
 	"not fresh", "collateral", "not quiet", "not balanced", "not serial", "waits",
 	"the server complains",
@@ -41,7 +49,7 @@ void fuse_fx_broken(struct fuse_fixture *fx, enum fuse_fx_property property,
 {
 	bool first = !test_and_set_bit(property, &fx->broken);
 	struct fuse_fx_score *score = fx->score;
-	char text[160];
+	char text[200];
 	va_list args;
 
 	if (score) {
@@ -58,6 +66,11 @@ void fuse_fx_broken(struct fuse_fixture *fx, enum fuse_fx_property property,
 	va_end(args);
 	KUNIT_FAIL(fx->test, "%s%s%s: %s", fx->title ?: "", fx->title ? "\n" : "",
 		   fuse_fx_properties[property], text);
+}
+
+const char *fuse_fx_errname(int err)
+{
+	return err ? errname(err) ?: "an unknown error" : "0";
 }
 
 /*
@@ -376,12 +389,15 @@ static bool fuse_fx_check(struct fuse_fixture *fx)
 	list_for_each_entry(t, &fx->threads, list)
 		ok &= t->thread && kunit_thread_join(t->thread, NULL);
 	fuse_fx_check_complaint(fx);
-	if (!ok)
-		return false;
-	fuse_fake_settle(fx->server);
+	if (ok)
+		fuse_fake_settle(fx->server);
 
 	/* Anything else would wait for a lock that is not free. */
-	if (!fuse_fx_check_locks(fx) || !fuse_fx_check_mounts(fx))
+	if (!ok || !fuse_fx_check_locks(fx)) {
+		strscpy(fuse_fx_left, fx->test->name);
+		return false;
+	}
+	if (!fuse_fx_check_mounts(fx))
 		return false;
 	list_for_each_entry_safe(f, next, &fx->files, list)
 		fuse_fx_close_file(f->file);
@@ -441,6 +457,10 @@ static int fuse_fx_set_up(struct kunit *test, bool delete_stale)
 
 	if (!fx)
 		return -ENOMEM;
+	if (fuse_fx_left_behind()) {
+		kfree(fx);
+		kunit_skip(test, "%s left a lock or a thread behind", fuse_fx_left);
+	}
 	/* What the file system does itself, as it does for everybody. */
 	fuse = get_fs_type("fuse");
 	if (fuse) {
@@ -493,8 +513,8 @@ void fuse_fx_add_neighbours(struct fuse_fixture *fx, const char *dir)
 	fuse_fake_link(fx->server, file, link);
 	fuse_fake_add(fx->server, subdir, S_IFDIR | 0755);
 	fuse_fake_add(fx->server, below, S_IFREG | 0644);
-	KUNIT_ASSERT_EQ(fx->test, fuse_fx_stat(fx, file), 0);
-	KUNIT_ASSERT_EQ(fx->test, fuse_fx_stat(fx, link), 0);
-	KUNIT_ASSERT_EQ(fx->test, fuse_fx_stat(fx, below), 0);
-	KUNIT_ASSERT_EQ(fx->test, fuse_fx_stat(fx, absent), -ENOENT);
+	FUSE_ASSERT_ERR(fx->test, fuse_fx_stat(fx, file), 0);
+	FUSE_ASSERT_ERR(fx->test, fuse_fx_stat(fx, link), 0);
+	FUSE_ASSERT_ERR(fx->test, fuse_fx_stat(fx, below), 0);
+	FUSE_ASSERT_ERR(fx->test, fuse_fx_stat(fx, absent), -ENOENT);
 }

@@ -128,6 +128,15 @@ int fuse_fx_init_delete_stale(struct kunit *test);
 void fuse_fx_exit(struct kunit *test);
 
 /**
+ * fuse_fx_left_behind() - Which test left a lock or a thread behind
+ *
+ * The tests after it are skipped: they would tell the same, and take their time.
+ *
+ * Return: its name, or NULL.
+ */
+const char *fuse_fx_left_behind(void);
+
+/**
  * fuse_fx_broken() - A property does not hold
  * @fx: The fixture.
  * @property: The property.
@@ -161,6 +170,28 @@ u64 fuse_fx_seed(struct kunit *test);
  * stays as it is.
  */
 void fuse_fx_shuffle(void *params, size_t nr, size_t size);
+
+/* "-ENOENT", or "0" */
+const char *fuse_fx_errname(int err);
+
+/*
+ * Expect an answer, which is 0 or a negative error: KUNIT_EXPECT_EQ() says a number.
+ */
+#define FUSE_FX_ERR(_fail, _test, _text, _call, _want, _fmt, ...)			\
+do {											\
+	int _err = (_call), _wanted = (_want);						\
+											\
+	if (_err != _wanted)								\
+		_fail(_test, "%s answers %s, not %s" _fmt, _text,			\
+		      fuse_fx_errname(_err), fuse_fx_errname(_wanted), ##__VA_ARGS__);	\
+} while (0)
+
+#define FUSE_EXPECT_ERR(_test, _call, _want)						\
+	FUSE_FX_ERR(KUNIT_FAIL, _test, #_call, _call, _want, "")
+#define FUSE_EXPECT_ERR_MSG(_test, _call, _want, _fmt, ...)				\
+	FUSE_FX_ERR(KUNIT_FAIL, _test, #_call, _call, _want, ": " _fmt, ##__VA_ARGS__)
+#define FUSE_ASSERT_ERR(_test, _call, _want)						\
+	FUSE_FX_ERR(KUNIT_FAIL_AND_ABORT, _test, #_call, _call, _want, "")
 
 /*
  * System calls: 0 or a negative error.
@@ -272,6 +303,9 @@ bool fuse_fx_cached_positive(struct fuse_fixture *fx, struct dentry *dir, const 
  * Return: true if there is one, and something is mounted on it somewhere.
  */
 bool fuse_fx_cached_mountpoint(struct fuse_fixture *fx, struct dentry *dir, const char *name);
+
+/* Is a removed directory dead? */
+bool fuse_fx_dead(struct dentry *dir);
 
 /**
  * fuse_fx_describe() - What the dcache says about a dentry, for messages

@@ -393,6 +393,11 @@ bool fuse_fx_cached_mountpoint(struct fuse_fixture *fx, struct dentry *dir, cons
 	return mountpoint;
 }
 
+bool fuse_fx_dead(struct dentry *dir)
+{
+	return IS_DEADDIR(d_inode(dir));
+}
+
 int fuse_fx_describe(char *buf, size_t size, struct dentry *dentry)
 {
 	struct inode *inode;

@@ -27,13 +27,13 @@ static void negative(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "config"), -ENOENT);
 	fuse_fake_add(fx->server, "config", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "config"), -ENOENT);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "config"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "config"), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "config"));
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "config"), 0);
 }
 
 /* A server that does not have absent names cached answers an error. */
@@ -42,9 +42,9 @@ static void negative_not_cached(struct kunit *test)
 	struct fuse_fixture *fx = test->priv;
 
 	fx->server->negative_valid = 0;
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), -ENOENT);
-	KUNIT_EXPECT_EQ(test, fuse_fx_mknod(fx, "config"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "config"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "config"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_mknod(fx, "config"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "config"), 0);
 }
 
 /* Somebody who still uses the negative dentry keeps it, but nobody finds it. */
@@ -53,11 +53,11 @@ static void negative_held(struct kunit *test)
 	struct fuse_fixture *fx = test->priv;
 	struct dentry *config;
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "config"), -ENOENT);
 	config = fuse_fx_hold_cached(fx, fx->mnt->mnt_root, "config");
 	KUNIT_ASSERT_NOT_NULL(test, config);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "config"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "config"), 0);
 	KUNIT_EXPECT_TRUE(test, d_unhashed(config));
 }
 
@@ -67,12 +67,12 @@ static void negative_delete(struct kunit *test)
 	struct fuse_fixture *fx = test->priv;
 	u64 config;
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "config"), -ENOENT);
 	config = fuse_fake_add(fx->server, "config", S_IFREG | 0644);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_delete(fx, FUSE_ROOT_ID, config, "config"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_delete(fx, FUSE_ROOT_ID, config, "config"), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "config"));
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "config"), 0);
 }
 
 /* Expired, the negative dentry stays where it is but is not believed. */
@@ -80,12 +80,12 @@ static void negative_expire(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "config"), -ENOENT);
 	fuse_fake_add(fx->server, "config", S_IFREG | 0644);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "config"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "config"), 0);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "config"));
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "config"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "config"), 0);
 }
 
 static void positive(struct kunit *test)
@@ -94,14 +94,14 @@ static void positive(struct kunit *test)
 
 	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
 	fuse_fake_add(fx->server, "other", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "other"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "other"), 0);
 	fuse_fake_remove(fx->server, "file");
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), 0);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "file"), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "file"));
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), -ENOENT);
 }
 
 /* What has expired is still cached: to drop it takes no word from the server. */
@@ -110,10 +110,10 @@ static void positive_expired(struct kunit *test)
 	struct fuse_fixture *fx = test->priv;
 
 	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "file"), 0);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "file"), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "file"));
 }
 
@@ -122,15 +122,15 @@ static void positive_expire(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
 	struct dentry *file;
-	unsigned int asked;
+	unsigned int lookups;
 
 	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
 	file = fuse_fx_hold(fx, "file");
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "file"), 0);
 	KUNIT_EXPECT_FALSE(test, d_unhashed(file));
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "file", &asked), 0);
-	KUNIT_EXPECT_EQ(test, asked, 1);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "file", &lookups), 0);
+	KUNIT_EXPECT_EQ(test, lookups, 1);
 	KUNIT_EXPECT_PTR_EQ(test, fuse_fx_hold(fx, "file"), file);
 }
 
@@ -144,11 +144,11 @@ static void positive_delete(struct kunit *test)
 	file = fuse_fx_hold(fx, "file");
 	fuse_fake_remove(fx->server, "file");
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_delete(fx, FUSE_ROOT_ID, nodeid, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_delete(fx, FUSE_ROOT_ID, nodeid, "file"), 0);
 	KUNIT_EXPECT_EQ(test, d_inode(file)->i_nlink, 0);
 	/* Nor can anybody who still holds it mount something on it. */
 	KUNIT_EXPECT_TRUE(test, cant_mount(file));
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), -ENOENT);
 }
 
 /* The server deleted another node of that name: nothing dies, but the name is stale. */
@@ -161,27 +161,27 @@ static void positive_delete_other(struct kunit *test)
 	nodeid = fuse_fake_add(fx->server, "file", S_IFREG | 0644);
 	file = fuse_fx_hold(fx, "file");
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_delete(fx, FUSE_ROOT_ID, nodeid + 1, "file"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_delete(fx, FUSE_ROOT_ID, nodeid + 1, "file"), -ENOENT);
 	KUNIT_EXPECT_EQ(test, d_inode(file)->i_nlink, 1);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "file"));
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), 0);
 }
 
 /* A directory takes along what is cached below it. */
 static void directory(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	unsigned int asked;
+	unsigned int lookups;
 
 	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "dir"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "dir"), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "dir"));
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "dir/file", &asked), 0);
-	KUNIT_EXPECT_EQ(test, asked, 2);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "dir/file", &lookups), 0);
+	KUNIT_EXPECT_EQ(test, lookups, 2);
 }
 
 /* Names in it that are cached as absent, or not in use, do not keep a directory. */
@@ -193,14 +193,14 @@ static void directory_delete(struct kunit *test)
 
 	nodeid = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	dir = fuse_fx_hold(fx, "dir");
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, dir, "none"));
 	fuse_fake_remove(fx->server, "dir");
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_delete(fx, FUSE_ROOT_ID, nodeid, "dir"), 0);
-	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(dir)));
+	FUSE_EXPECT_ERR(test, fuse_fx_delete(fx, FUSE_ROOT_ID, nodeid, "dir"), 0);
+	KUNIT_EXPECT_TRUE(test, fuse_fx_dead(dir));
 	KUNIT_EXPECT_TRUE(test, cant_mount(dir));
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir"), -ENOENT);
 }
 
 /* A child that is in use keeps its directory alive, but not the name of it. */
@@ -215,8 +215,8 @@ static void directory_delete_busy(struct kunit *test)
 	dir = fuse_fx_hold(fx, "dir");
 	fuse_fx_hold(fx, "dir/file");
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_delete(fx, FUSE_ROOT_ID, nodeid, "dir"), -ENOTEMPTY);
-	KUNIT_EXPECT_FALSE(test, IS_DEADDIR(d_inode(dir)));
+	FUSE_EXPECT_ERR(test, fuse_fx_delete(fx, FUSE_ROOT_ID, nodeid, "dir"), -ENOTEMPTY);
+	KUNIT_EXPECT_FALSE(test, fuse_fx_dead(dir));
 }
 
 /*
@@ -232,15 +232,15 @@ static void directory_delete_expire(struct kunit *test)
 	nodeid = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	dir = fuse_fx_hold(fx, "dir");
 	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
 	fuse_fake_remove(fx->server, "dir/file");
 	fuse_fake_remove(fx->server, "dir");
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_notify(fx, FUSE_ROOT_ID, nodeid, "dir",
+	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, nodeid, "dir",
 					     FUSE_EXPIRE_ONLY), 0);
-	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(dir)));
+	KUNIT_EXPECT_TRUE(test, fuse_fx_dead(dir));
 	KUNIT_EXPECT_TRUE(test, d_unhashed(dir));
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir"), -ENOENT);
 }
 
 /* A rename that the kernel made: the entry is known by its new name only. */
@@ -249,11 +249,11 @@ static void renamed(struct kunit *test)
 	struct fuse_fixture *fx = test->priv;
 
 	fuse_fake_add(fx->server, "old", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_rename(fx, "old", "new", 0), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "old", "new", 0), 0);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "old"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "old"), -ENOENT);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "new"));
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "new"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "new"), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "new"));
 }
 
@@ -263,14 +263,14 @@ static void renamed_by_server(struct kunit *test)
 	struct fuse_fixture *fx = test->priv;
 
 	fuse_fake_add(fx->server, "old", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "old"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "new"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "old"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "new"), -ENOENT);
 	fuse_fake_rename(fx->server, "old", "new");
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "old"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "new"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "old"), -ENOENT);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "new"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "old"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "new"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "old"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "new"), 0);
 }
 
 /* Moved to another directory by the kernel, the entry is known there only. */
@@ -284,11 +284,11 @@ static void moved(struct kunit *test)
 	to = fuse_fake_add(fx->server, "to", S_IFDIR | 0755);
 	to_dir = fuse_fx_hold(fx, "to");
 	fuse_fake_add(fx->server, "from/file", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_rename(fx, "from/file", "to/file", 0), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "from/file", "to/file", 0), 0);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, from, "file"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, from, "file"), -ENOENT);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, to_dir, "file"));
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, to, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, to, "file"), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, to_dir, "file"));
 }
 
@@ -302,18 +302,18 @@ static void exchanged(struct kunit *test)
 	fuse_fake_add(fx->server, "two", S_IFREG | 0644);
 	one = fuse_fx_hold(fx, "one");
 	two = fuse_fx_hold(fx, "two");
-	KUNIT_EXPECT_EQ(test, fuse_fx_rename(fx, "one", "two", RENAME_EXCHANGE), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "one", "two", RENAME_EXCHANGE), 0);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "one"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "one"), 0);
 	KUNIT_EXPECT_TRUE(test, d_unhashed(two));
 	KUNIT_EXPECT_FALSE(test, d_unhashed(one));
 }
 
-static unsigned int asks_attributes(struct fuse_fixture *fx, const char *path)
+static unsigned int getattrs(struct fuse_fixture *fx, const char *path)
 {
 	unsigned int before = fuse_fake_requests(fx->server, FUSE_GETATTR);
 
-	KUNIT_EXPECT_EQ(fx->test, fuse_fx_stat(fx, path), 0);
+	FUSE_EXPECT_ERR(fx->test, fuse_fx_stat(fx, path), 0);
 	return fuse_fake_requests(fx->server, FUSE_GETATTR) - before;
 }
 
@@ -327,13 +327,13 @@ static void hard_link(struct kunit *test)
 
 	fuse_fake_add(fx->server, "one", S_IFREG | 0644);
 	fuse_fake_link(fx->server, "one", "two");
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "one"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "two"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "one"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "two"), 0);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "one"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "one"), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "one"));
 	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "two"));
-	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "two"), 0);
+	KUNIT_EXPECT_EQ(test, getattrs(fx, "two"), 0);
 }
 
 /* A name changes the directory: its attributes are stale, and nobody else's. */
@@ -342,41 +342,41 @@ static void parent_attributes(struct kunit *test)
 	struct fuse_fixture *fx = test->priv;
 	struct kstat stat;
 	struct file *file;
-	unsigned int asked;
+	unsigned int before;
 	u64 dir, other;
 
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	other = fuse_fake_add(fx->server, "dir/other", S_IFREG | 0644);
 	fuse_fake_add(fx->server, "dir/sibling", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/other"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/sibling"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
-	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/other"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/sibling"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, getattrs(fx, "dir"), 0);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "file"), 0);
 	/* But not who owns it. */
 	file = fuse_fx_open(fx, "dir", O_RDONLY | O_DIRECTORY);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
-	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
-	KUNIT_EXPECT_EQ(test, vfs_getattr(&file->f_path, &stat, STATX_UID, 0), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked);
-	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
+	before = fuse_fake_requests(fx->server, FUSE_GETATTR);
+	FUSE_EXPECT_ERR(test, vfs_getattr(&file->f_path, &stat, STATX_UID, 0), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), before);
+	KUNIT_EXPECT_EQ(test, getattrs(fx, "dir"), 1);
 	fuse_fx_inval(fx, dir, "none");
-	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
-	KUNIT_EXPECT_EQ(test, fuse_fx_expire(fx, dir, "other"), 0);
-	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
-	KUNIT_EXPECT_EQ(test, fuse_fx_delete(fx, dir, other, "other"), 0);
-	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, getattrs(fx, "dir"), 1);
+	FUSE_EXPECT_ERR(test, fuse_fx_expire(fx, dir, "other"), 0);
+	KUNIT_EXPECT_EQ(test, getattrs(fx, "dir"), 1);
+	FUSE_EXPECT_ERR(test, fuse_fx_delete(fx, dir, other, "other"), 0);
+	KUNIT_EXPECT_EQ(test, getattrs(fx, "dir"), 1);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
 	fuse_fx_delete(fx, dir, other, "none");
-	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
+	KUNIT_EXPECT_EQ(test, getattrs(fx, "dir"), 1);
 
 	/* The kernel has never heard of this one, but of its directory. */
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "never"), -ENOENT);
-	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
-	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir/sibling"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "never"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, getattrs(fx, "dir"), 1);
+	KUNIT_EXPECT_EQ(test, getattrs(fx, "dir/sibling"), 0);
 }
 
 /* The directory was renamed: it is known by its nodeid, so that is no matter. */
@@ -387,12 +387,12 @@ static void parent_renamed(struct kunit *test)
 
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_rename(fx, "dir", "moved", 0), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "dir", "moved", 0), 0);
 	fuse_fake_remove(fx->server, "moved/file");
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "file"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "moved/file"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "moved/file"), -ENOENT);
 }
 
 /*
@@ -408,13 +408,13 @@ static void parent_deleted(struct kunit *test)
 
 	nodeid = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	dir = fuse_fx_hold(fx, "dir");
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
 	KUNIT_ASSERT_NOT_NULL(test, fuse_fx_hold_cached(fx, dir, "none"));
-	KUNIT_EXPECT_EQ(test, fuse_fx_rmdir(fx, "dir"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_rmdir(fx, "dir"), 0);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, nodeid, "none"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, nodeid, "none"), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "none"));
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, nodeid, "never"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, nodeid, "never"), -ENOENT);
 }
 
 static void parent_unknown(struct kunit *test)
@@ -422,14 +422,14 @@ static void parent_unknown(struct kunit *test)
 	struct fuse_fixture *fx = test->priv;
 	u64 dir;
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, 4711, "file"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, 4711, "file"), -ENOENT);
 
 	/* Nor one of which only half of the number is right. */
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID + BIT_ULL(32), "~file"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID + BIT_ULL(32), "~file"), -ENOENT);
 
 	/* The server has it, but the kernel has never heard of it. */
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "file"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "file"), -ENOENT);
 }
 
 /*
@@ -447,7 +447,7 @@ static void parent_not_kept(struct kunit *test)
 	d_mark_dontcache(inode);
 	fuse_fake_take_back(fx->server, FUSE_ROOT_ID, "dir", false);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "never"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "never"), -ENOENT);
 	KUNIT_EXPECT_TRUE(test, hlist_empty(&inode->i_dentry));
 }
 
@@ -458,7 +458,7 @@ static void parent_not_a_directory(struct kunit *test)
 
 	file = fuse_fake_add(fx->server, "file", S_IFREG | 0644);
 	fuse_fx_hold(fx, "file");
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, file, "name"), -ENOTDIR);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, file, "name"), -ENOTDIR);
 }
 
 static void not_cached(struct kunit *test)
@@ -466,28 +466,38 @@ static void not_cached(struct kunit *test)
 	struct fuse_fixture *fx = test->priv;
 
 	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "file"), -ENOENT);
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, ""), -ENOENT);
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "."), -ENOENT);
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, ".."), -ENOENT);
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "a/b"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "file"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, ""), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "."), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, ".."), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "a/b"), -ENOENT);
+}
+
+/* Join a thread, and expect what its call answers. */
+static void expect_answer(struct fuse_fixture *fx, struct kunit_thread *thread, const char *call,
+			  int expected)
+{
+	int err;
+
+	if (kunit_thread_join(thread, &err) && err != expected)
+		KUNIT_FAIL(fx->test, "%s answers %s, not %s", call, fuse_fx_errname(err),
+			   fuse_fx_errname(expected));
 }
 
 /* Notify while a request is stopped, and see that it does not wait for that. */
 static void notify_meanwhile(struct fuse_fixture *fx, struct fuse_fx_op notify, int expected)
 {
 	struct kunit_thread *server = fuse_fx_run(fx, fuse_fx_do_notify, &notify);
-	int err;
 
-	KUNIT_EXPECT_EQ_MSG(fx->test, kunit_thread_wait(server), KUNIT_THREAD_ENDED,
-			    "the notification waits for an answer that is on its way");
+	if (kunit_thread_wait(server) != KUNIT_THREAD_ENDED)
+		KUNIT_FAIL(fx->test, "the notification waits for an answer that is on its way");
 	/* If it waits, there is no more to be seen of what was to come. */
 	kunit_thread_set_limit(server, 0);
-	if (!kunit_thread_join(server, &err))
+	if (!kunit_thread_join(server, NULL))
 		fuse_fake_let_go(fx->server);
 	kunit_thread_set_limit(server, KUNIT_THREAD_LIMIT);
-	KUNIT_ASSERT_TRUE(fx->test, kunit_thread_join(server, &err));
-	KUNIT_EXPECT_EQ(fx->test, err, expected);
+	KUNIT_ASSERT_TRUE(fx->test, kunit_thread_join(server, NULL));
+	expect_answer(fx, server, "the notification", expected);
 }
 
 /* Looks a name up while another call waits; a lock may have been lost. */
@@ -549,11 +559,11 @@ static void late_answer(struct kunit *test)
 
 	notify.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "other", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "other"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "other"), 0);
 	fuse_fx_hold(fx, "dir");
 	if (param->there) {
 		fuse_fake_add(fx->server, "dir/config", S_IFREG | 0644);
-		KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/config"), 0);
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/config"), 0);
 	}
 
 	hold = fuse_fake_hold(fx->server, param->opcode, FUSE_FAKE_STOP_BEHIND);
@@ -572,7 +582,7 @@ static void late_answer(struct kunit *test)
 	fuse_fake_let_go(fx->server);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(server, NULL));
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/config"), there ? -ENOENT : 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/config"), there ? -ENOENT : 0);
 	/* What is renamed meanwhile may lose its timeout under its new name, too. */
 	if (param->call == fuse_fx_do_rename)
 		fuse_fake_take_back(fx->server, FUSE_ROOT_ID, "other", false);
@@ -589,15 +599,15 @@ static void late_attributes(struct kunit *test)
 
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
 
 	hold = fuse_fake_hold(fx->server, FUSE_GETATTR, FUSE_FAKE_STOP_BEHIND);
 	caller = fuse_fx_run(fx, fuse_fx_do_getattr, &getattr);
 	fuse_fake_hold_wait(hold);
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "file"), 0);
 	fuse_fake_let_go(fx->server);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
-	KUNIT_EXPECT_EQ(test, asks_attributes(fx, "dir"), 1);
+	KUNIT_EXPECT_EQ(test, getattrs(fx, "dir"), 1);
 }
 
 /* Calls whose answers make a node known, or tell of one that is known. */
@@ -641,13 +651,13 @@ static void late_node(struct kunit *test)
 	parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	fuse_fake_add(fx->server, "other", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "other"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "other"), 0);
 	dir = fuse_fx_hold(fx, "dir");
 
 	hold = fuse_fake_hold(fx->server, param->opcode, FUSE_FAKE_STOP_BEHIND);
 	caller = fuse_fx_run(fx, param->call, &call);
 	fuse_fake_hold_wait(hold);
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval_inode(fx, fuse_fake_find(fx->server, parent, name)),
+	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, fuse_fake_find(fx->server, parent, name)),
 			param->opcode == FUSE_LINK ? 0 : -ENOENT);
 	/* An open may be the first who asks. */
 	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
@@ -656,7 +666,7 @@ static void late_node(struct kunit *test)
 
 	path = (struct path) { .mnt = fx->mnt, .dentry = fuse_fx_hold_cached(fx, dir, name) };
 	KUNIT_ASSERT_NOT_NULL(test, path.dentry);
-	KUNIT_EXPECT_EQ(test, vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0), 0);
+	FUSE_EXPECT_ERR(test, vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
 }
 
@@ -672,7 +682,6 @@ static void delete_waits(struct kunit *test)
 	struct kunit_thread *server, *caller;
 	struct fuse_fx_gate *gate;
 	struct dentry *dir, *file;
-	int err;
 
 	delete.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	delete.child = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
@@ -686,37 +695,8 @@ static void delete_waits(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(caller, &d_inode(dir)->i_rwsem));
 
 	fuse_fx_gate_open(gate);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(server, &err));
-	KUNIT_EXPECT_EQ(test, err, 0);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, &err));
-	KUNIT_EXPECT_EQ(test, err, 0);
-}
-
-/*
- * Notify for inval->path while another thread is in the middle of a system call
- * in the same directory: the notification has found its entry and waits for the
- * directory's lock, the system call completes, the notification goes on.
- */
-static int lose_race(struct kunit *test, u32 opcode, int (*syscall)(struct fuse_fx_op *),
-		     struct fuse_fx_op *op, struct fuse_fx_op *inval, struct dentry *dir)
-{
-	struct fuse_fixture *fx = test->priv;
-	struct kunit_thread *server, *caller;
-	struct fuse_fake_hook *hold;
-	int err;
-
-	hold = fuse_fake_hold(fx->server, opcode, FUSE_FAKE_STOP_BEFORE);
-	caller = fuse_fx_run(fx, syscall, op);
-	fuse_fake_hold_wait(hold);
-	server = fuse_fx_run(fx, fuse_fx_do_notify, inval);
-	/* If it ends without waiting, it has to be right as well. */
-	kunit_thread_sleeps_on_rwsem(server, &d_inode(dir)->i_rwsem);
-
-	fuse_fake_let_go(fx->server);
-	KUNIT_ASSERT_TRUE(test, kunit_thread_join(caller, &err));
-	KUNIT_EXPECT_EQ(test, err, 0);
-	KUNIT_ASSERT_TRUE(test, kunit_thread_join(server, &err));
-	return err;
+	expect_answer(fx, server, "the delete", 0);
+	expect_answer(fx, caller, "mkdir", 0);
 }
 
 /* Calls that overtake an old answer about the entry, which is revalidated. */
@@ -748,20 +728,20 @@ static void late_answer_overtaken(struct kunit *test)
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	out = fuse_fake_add(fx->server, "out", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "out"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "out"), 0);
 
 	hold = fuse_fake_hold(fx->server, FUSE_LOOKUP, FUSE_FAKE_STOP_BEHIND);
 	hold->skip = 1;
 	caller = fuse_fx_run(fx, fuse_fx_do_stat, &revalidate);
 	fuse_fake_hold_wait(hold);
 	if (strcmp(param->to, "dir/file"))
-		KUNIT_EXPECT_EQ(test, fuse_fx_rename(fx, "dir/file", param->to, 0), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_notify(fx, param->to[0] == 'o' ? out : dir, 0,
+		FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "dir/file", param->to, 0), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, param->to[0] == 'o' ? out : dir, 0,
 					     kbasename(param->to), param->flags), 0);
 	/* If it has kept its name, it is asked for and cached again. */
 	if (!strcmp(param->to, "dir/file"))
-		KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
 	fuse_fake_let_go(fx->server);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
 }
@@ -787,7 +767,7 @@ static void late_answer_kept(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
 	file = fuse_fx_hold_cached(fx, dir, "file");
 	KUNIT_ASSERT_NOT_NULL(test, file);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
 	KUNIT_EXPECT_FALSE(test, d_unhashed(file));
 }
 
@@ -801,12 +781,12 @@ static void late_epoch(struct kunit *test)
 
 	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
 	hold = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEHIND);
 	caller = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
 	fuse_fake_hold_wait(hold);
-	KUNIT_EXPECT_EQ(test, fuse_fx_inc_epoch(fx), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inc_epoch(fx), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
 	fuse_fake_let_go(fx->server);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
 }
@@ -827,14 +807,14 @@ static void listing(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fake_list_seq(fx->server, dir), seq);
 
 	fuse_fake_add(fx->server, "dir/new", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, dir, "new"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "new"), -ENOENT);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "new"));
 	seq = fuse_fake_list_seq(fx->server, dir);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "new"));
 	KUNIT_EXPECT_EQ(test, fuse_fake_list_seq(fx->server, dir), seq);
 
 	fuse_fake_remove(fx->server, "dir/new");
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval_inode(fx, dir), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, dir), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_lists(fx, "dir", "new"));
 }
 
@@ -851,7 +831,6 @@ static void late_answer_moved(struct kunit *test)
 	struct fuse_fake_hook *hold, *again;
 	struct kunit_thread *caller;
 	unsigned int lookups;
-	int err;
 
 	old.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "dir/old", S_IFDIR | 0755);
@@ -861,7 +840,7 @@ static void late_answer_moved(struct kunit *test)
 	fuse_fake_hold_wait(hold);
 	fuse_fake_rename(fx->server, "dir/old", "dir/new");
 	notify_meanwhile(fx, old, -ENOENT);
-	KUNIT_EXPECT_EQ(test, stat_meanwhile(fx, "dir/new"), 0);
+	FUSE_EXPECT_ERR(test, stat_meanwhile(fx, "dir/new"), 0);
 	fuse_fake_add(fx->server, "dir/old", S_IFDIR | 0755);
 	again = fuse_fake_hold(fx->server, FUSE_LOOKUP, FUSE_FAKE_STOP_BEHIND);
 	fuse_fake_unhook(hold);
@@ -870,10 +849,9 @@ static void late_answer_moved(struct kunit *test)
 	notify_meanwhile(fx, old, -ENOENT);
 	lookups = fuse_fake_requests(fx->server, FUSE_LOOKUP);
 	fuse_fake_unhook(again);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, &err));
-	KUNIT_EXPECT_EQ(test, err, 0);
+	expect_answer(fx, caller, "stat", 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_LOOKUP), lookups);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/old"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/old"), -ENOENT);
 }
 
 /* An old listing leads to a node that has been replaced: the new one stays cached. */
@@ -893,7 +871,7 @@ static void late_answer_replaced(struct kunit *test)
 	fuse_fake_remove(fx->server, "dir/file");
 	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	notify_meanwhile(fx, inval, -ENOENT);
-	KUNIT_EXPECT_EQ(test, stat_meanwhile(fx, "dir/file"), 0);
+	FUSE_EXPECT_ERR(test, stat_meanwhile(fx, "dir/file"), 0);
 	fuse_fake_let_go(fx->server);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
 }
@@ -913,7 +891,7 @@ static void late_listing(struct kunit *test)
 	fx->server->cache_dir = true;
 	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
 	hold = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEHIND);
 	old = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
 	fuse_fake_hold_wait(hold);
@@ -966,24 +944,22 @@ static void delete_parent_locked(struct kunit *test)
 	struct fuse_fx_op delete = { .path = { "file" } };
 	struct kunit_thread *server, *caller;
 	struct fuse_fake_hook *hold;
-	unsigned int asked;
+	unsigned int lookups;
 	struct dentry *dir;
-	int err;
 
 	delete.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	delete.child = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	dir = fuse_fx_hold(fx, "dir");
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
 	hold = fuse_fake_hold(fx->server, FUSE_MKDIR, FUSE_FAKE_STOP_BEFORE);
 	caller = fuse_fx_run(fx, fuse_fx_do_mkdir, &mkdir);
 	fuse_fake_hold_wait(hold);
 	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(server, &d_inode(dir)->i_rwsem));
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "dir/file", &asked), 0);
-	KUNIT_EXPECT_EQ(test, asked, 1);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "dir/file", &lookups), 0);
+	KUNIT_EXPECT_EQ(test, lookups, 1);
 	fuse_fake_let_go(fx->server);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(server, &err));
-	KUNIT_EXPECT_EQ(test, err, 0);
+	expect_answer(fx, server, "the delete", 0);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
 }
 
@@ -993,6 +969,8 @@ static void race_delete(struct kunit *test)
 	struct fuse_fx_op exchange = { .path = { "dir/old", "dir/new" }, .flags = RENAME_EXCHANGE };
 	struct fuse_fx_op delete = { .path = { "old" } };
 	struct fuse_fixture *fx = test->priv;
+	struct kunit_thread *server, *caller;
+	struct fuse_fake_hook *hold;
 	struct dentry *dir, *old, *new;
 
 	delete.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
@@ -1003,16 +981,23 @@ static void race_delete(struct kunit *test)
 	old = fuse_fx_hold(fx, "dir/old");
 	new = fuse_fx_hold(fx, "dir/new");
 
-	KUNIT_EXPECT_EQ(test, lose_race(test, FUSE_RENAME2, fuse_fx_do_rename, &exchange,
-					&delete, dir), 0);
+	hold = fuse_fake_hold(fx->server, FUSE_RENAME2, FUSE_FAKE_STOP_BEFORE);
+	caller = fuse_fx_run(fx, fuse_fx_do_rename, &exchange);
+	fuse_fake_hold_wait(hold);
+	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
+	/* If it ends without waiting, it has to be right as well. */
+	kunit_thread_sleeps_on_rwsem(server, &d_inode(dir)->i_rwsem);
+	fuse_fake_let_go(fx->server);
+	expect_answer(fx, caller, "the exchange of 'old' and 'new'", 0);
+	expect_answer(fx, server, "the delete of 'old', which waited for it,", 0);
 	/* What is renamed meanwhile may lose its timeout under its new name, too. */
 	fuse_fake_take_back(fx->server, delete.parent, "new", false);
 	KUNIT_EXPECT_TRUE(test, d_unhashed(new));
-	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(new)));
+	KUNIT_EXPECT_TRUE(test, fuse_fx_dead(new));
 	KUNIT_EXPECT_TRUE(test, cant_mount(new));
 	KUNIT_EXPECT_EQ(test, d_inode(new)->i_nlink, 0);
 	KUNIT_EXPECT_FALSE(test, d_unhashed(old));
-	KUNIT_EXPECT_FALSE(test, IS_DEADDIR(d_inode(old)));
+	KUNIT_EXPECT_FALSE(test, fuse_fx_dead(old));
 	KUNIT_EXPECT_FALSE(test, cant_mount(old));
 	KUNIT_EXPECT_NE(test, d_inode(old)->i_nlink, 0);
 }

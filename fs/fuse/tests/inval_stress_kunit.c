@@ -281,7 +281,8 @@ static int stress_call(struct stress_thread *t, enum stress_call call, struct fu
 			return err;
 		}
 	}
-	KUNIT_FAIL(t->stress->test, "%s of '%s' answered %d", info->name, op->path[0] ?: "", err);
+	KUNIT_FAIL(t->stress->test, "%s of '%s' answered %s", info->name, op->path[0] ?: "",
+		   fuse_fx_errname(err));
 	return err;
 }
 
@@ -677,8 +678,8 @@ static void stress_check_counts(struct stress *stress)
 
 		for (answer = 0; answer < info->needed; answer++)
 			KUNIT_EXPECT_NE_MSG(stress->test, stress_count(stress, call, answer), 0,
-					    "%s never answered %d", info->name,
-					    info->answers[answer]);
+					    "%s never answered %s", info->name,
+					    fuse_fx_errname(info->answers[answer]));
 	}
 }
 

@@ -233,18 +233,18 @@ static void table_change_parent(struct table_entry *e)
 
 	switch (e->parent) {
 	case IN_RENAMED:
-		KUNIT_ASSERT_EQ(fx->test, fuse_fx_rename(fx, "dir", "renamed", 0), 0);
+		FUSE_ASSERT_ERR(fx->test, fuse_fx_rename(fx, "dir", "renamed", 0), 0);
 		table_set_path(e, "renamed/");
 		break;
 	case IN_MOVED:
-		KUNIT_ASSERT_EQ(fx->test, fuse_fx_mkdir(fx, "elsewhere"), 0);
-		KUNIT_ASSERT_EQ(fx->test, fuse_fx_rename(fx, "dir", "elsewhere/dir", 0), 0);
+		FUSE_ASSERT_ERR(fx->test, fuse_fx_mkdir(fx, "elsewhere"), 0);
+		FUSE_ASSERT_ERR(fx->test, fuse_fx_rename(fx, "dir", "elsewhere/dir", 0), 0);
 		table_set_path(e, "elsewhere/dir/");
 		break;
 	case IN_UNHASHED:
 		/* What nobody uses would go along. */
 		entry = try_lookup_noperm(&QSTR(e->name), e->dir);
-		KUNIT_EXPECT_EQ(fx->test, fuse_fx_inval(fx, FUSE_ROOT_ID, "dir"), 0);
+		FUSE_EXPECT_ERR(fx->test, fuse_fx_inval(fx, FUSE_ROOT_ID, "dir"), 0);
 		dput(entry);
 		KUNIT_EXPECT_TRUE(fx->test, d_unhashed(e->dir));
 		break;
@@ -267,35 +267,48 @@ static int table_notify(struct table_entry *e)
 			      expire ? FUSE_EXPIRE_ONLY : 0);
 }
 
+/* Is the entry what it has to be after the notification? */
+static void table_expect(struct table_entry *e, int answer, const char *what, bool is, bool wanted)
+{
+	if (is != wanted)
+		KUNIT_FAIL(e->fx->test, "'%s' is %s%s after %s, which answered %s", e->name,
+			   is ? "" : "not ", what, table_notifications[e->notification],
+			   fuse_fx_errname(answer));
+}
+
 /* Notify, and see whether it did what it has to. */
 static void table_judge(struct table_entry *e, const struct table_want *want)
 {
-	enum table_fate fate = want[e->notification].fate;
 	const char *what = table_notifications[e->notification];
+	enum table_fate fate = want[e->notification].fate;
+	int wanted = want[e->notification].answer;
 	struct fuse_fixture *fx = e->fx;
-	struct kunit *test = fx->test;
 	bool cached, positive;
 	struct inode *inode;
+	int answer;
 
-	KUNIT_EXPECT_TRUE_MSG(test, fuse_fx_cached(fx, e->dir, e->name), "before %s", what);
-	KUNIT_EXPECT_EQ_MSG(test, table_notify(e), want[e->notification].answer, "%s", what);
+	KUNIT_EXPECT_TRUE_MSG(fx->test, fuse_fx_cached(fx, e->dir, e->name), "before %s", what);
+	answer = table_notify(e);
+	if (answer != wanted)
+		KUNIT_FAIL(fx->test, "%s answers %s, not %s", what, fuse_fx_errname(answer),
+			   fuse_fx_errname(wanted));
 	cached = fuse_fx_cached(fx, e->dir, e->name);
 	positive = fuse_fx_cached_positive(fx, e->dir, e->name);
 
 	/* What has expired goes at once then, unless it is in use. */
 	if (fate == KEPT && fx->delete_stale && !e->held)
 		fate = DROPPED;
-	KUNIT_EXPECT_EQ_MSG(test, positive, fate == KEPT && e->nodeid, "after %s", what);
 	if (fate != DELETED)
-		KUNIT_EXPECT_EQ_MSG(test, cached, fate == KEPT, "after %s", what);
+		table_expect(e, answer, "hashed", cached, fate == KEPT);
+	table_expect(e, answer, "hashed and positive", positive, fate == KEPT && e->nodeid);
 
 	inode = e->held ? d_inode(e->held) : NULL;
 	if (!inode)
 		return;
-	KUNIT_EXPECT_EQ_MSG(test, inode->i_nlink == 0, fate == DELETED, "after %s", what);
-	KUNIT_EXPECT_EQ_MSG(test, !!IS_DEADDIR(inode), fate == DELETED && S_ISDIR(inode->i_mode),
-			    "after %s", what);
-	KUNIT_EXPECT_EQ_MSG(test, !!cant_mount(e->held), fate == DELETED, "after %s", what);
+	table_expect(e, answer, "without links", !inode->i_nlink, fate == DELETED);
+	table_expect(e, answer, "S_DEAD", IS_DEADDIR(inode),
+		     fate == DELETED && S_ISDIR(inode->i_mode));
+	table_expect(e, answer, "DCACHE_CANT_MOUNT", cant_mount(e->held), fate == DELETED);
 }
 
 static void table_end(struct table_entry *e, const struct table_want *want)
@@ -308,7 +321,7 @@ static void table_end(struct table_entry *e, const struct table_want *want)
 static void table_add(struct table_entry *e, umode_t mode)
 {
 	e->nodeid = fuse_fake_add(e->fx->server, e->path, mode);
-	KUNIT_ASSERT_EQ(e->fx->test, fuse_fx_stat(e->fx, e->path), 0);
+	FUSE_ASSERT_ERR(e->fx->test, fuse_fx_stat(e->fx, e->path), 0);
 }
 
 static void table_hold(struct table_entry *e)
@@ -320,7 +333,7 @@ static void negative(struct kunit *test)
 {
 	struct table_entry *e = table_begin(test);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
 	table_end(e, want_negative);
 }
 
@@ -328,7 +341,7 @@ static void negative_held(struct kunit *test)
 {
 	struct table_entry *e = table_begin(test);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
 	e->held = fuse_fx_hold_cached(e->fx, e->dir, e->name);
 	KUNIT_ASSERT_NOT_NULL(test, e->held);
 	table_end(e, want_negative);
@@ -339,10 +352,10 @@ static void negative_expired(struct kunit *test)
 {
 	struct table_entry *e = table_begin(test);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
 	e->held = fuse_fx_hold_cached(e->fx, e->dir, e->name);
 	KUNIT_ASSERT_NOT_NULL(test, e->held);
-	KUNIT_EXPECT_EQ(test, fuse_fx_expire(e->fx, e->dir_nodeid, e->name), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_expire(e->fx, e->dir_nodeid, e->name), 0);
 	table_end(e, want_negative);
 }
 
@@ -351,7 +364,7 @@ static void negative_old_epoch(struct kunit *test)
 {
 	struct table_entry *e = table_begin(test);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
 	table_change_parent(e);
 	fuse_fx_inc_epoch(e->fx);
 	table_judge(e, want_negative);
@@ -386,7 +399,7 @@ static void file_open(struct kunit *test)
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
 	e->held = file->f_path.dentry;
 	table_end(e, want_positive);
-	KUNIT_EXPECT_EQ(test, vfs_getattr(&file->f_path, &stat, STATX_BASIC_STATS,
+	FUSE_EXPECT_ERR(test, vfs_getattr(&file->f_path, &stat, STATX_BASIC_STATS,
 					  AT_STATX_FORCE_SYNC), 0);
 	KUNIT_EXPECT_EQ(test, stat.ino, e->nodeid);
 }
@@ -397,7 +410,7 @@ static void file_expired(struct kunit *test)
 
 	table_add(e, S_IFREG | 0644);
 	table_hold(e);
-	KUNIT_EXPECT_EQ(test, fuse_fx_expire(e->fx, e->dir_nodeid, e->name), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_expire(e->fx, e->dir_nodeid, e->name), 0);
 	table_end(e, want_positive);
 }
 
@@ -433,19 +446,19 @@ static void file_old_epoch(struct kunit *test)
 static void hard_link(struct kunit *test)
 {
 	struct table_entry *e = table_begin(test);
-	unsigned int asked;
+	unsigned int lookups;
 	char other[64];
 
 	e->nodeid = fuse_fake_add(e->fx->server, e->path, S_IFREG | 0644);
 	fuse_fake_link(e->fx->server, e->path, table_path(e, other, "other"));
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(e->fx, other), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(e->fx, other), 0);
 	table_hold(e);
 	table_change_parent(e);
 	table_judge(e, want_positive);
 	if (e->parent != IN_UNHASHED) {
-		KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(e->fx, table_path(e, other, "other"),
-							&asked), 0);
-		KUNIT_EXPECT_EQ(test, asked, 0);
+		FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(e->fx, table_path(e, other, "other"),
+							&lookups), 0);
+		KUNIT_EXPECT_EQ(test, lookups, 0);
 	}
 }
 
@@ -493,7 +506,7 @@ static void directory_negative_child(struct kunit *test)
 
 	table_add(e, S_IFDIR | 0755);
 	table_hold(e);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(e->fx, table_path(e, child, "entry/none")), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(e->fx, table_path(e, child, "entry/none")), -ENOENT);
 	table_end(e, want_positive);
 }
 
@@ -507,7 +520,7 @@ static void directory_unused_children(struct kunit *test)
 	table_hold(e);
 	fuse_fake_add(e->fx->server, table_path(e, child, "entry/sub"), S_IFDIR | 0755);
 	fuse_fake_add(e->fx->server, table_path(e, child, "entry/sub/file"), S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(e->fx, child), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(e->fx, child), 0);
 	table_end(e, want_positive);
 }
 
@@ -550,7 +563,7 @@ static struct kunit_thread *table_mount(struct table_entry *e, const char *mount
 	struct kunit_thread *thread;
 
 	fuse_fake_submount(e->fx->server, mountpoint);
-	KUNIT_ASSERT_EQ(test, fuse_fx_stat(e->fx, mountpoint), 0);
+	FUSE_ASSERT_ERR(test, fuse_fx_stat(e->fx, mountpoint), 0);
 	hold = fuse_fake_hold(e->fx->server, FUSE_LOOKUP, FUSE_FAKE_STOP_BEFORE);
 	thread = fuse_fx_run(e->fx, fuse_fx_do_walk_mounts, &walk);
 	fuse_fake_hold_wait(hold);
@@ -606,7 +619,8 @@ static void mount_point_row(struct table_entry *e)
 	KUNIT_EXPECT_TRUE(test, d_mountpoint(entry));
 
 	table_judge(e, want);
-	KUNIT_EXPECT_EQ(test, d_mountpoint(entry), want[e->notification].fate == KEPT);
+	table_expect(e, want[e->notification].answer, "mounted on", d_mountpoint(entry),
+		     want[e->notification].fate == KEPT);
 	table_unmount(e, thread);
 }
 
@@ -641,8 +655,9 @@ static void mount_below_row(struct table_entry *e)
 	KUNIT_EXPECT_TRUE(test, fuse_fx_cached_mountpoint(e->fx, entry, "sub"));
 
 	table_judge(e, want);
-	KUNIT_EXPECT_EQ(test, fuse_fx_cached_mountpoint(e->fx, entry, "sub"),
-			want[e->notification].fate == KEPT);
+	table_expect(e, want[e->notification].answer, "with a mount below",
+		     fuse_fx_cached_mountpoint(e->fx, entry, "sub"),
+		     want[e->notification].fate == KEPT);
 	table_unmount(e, thread);
 }
 
@@ -659,8 +674,8 @@ static void mount_below(struct kunit *test)
 static void table_remove_parent(struct kunit *test, struct table_entry *e,
 				const struct table_want *want)
 {
-	KUNIT_EXPECT_EQ(test, fuse_fx_rmdir(e->fx, "dir"), 0);
-	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(e->dir)));
+	FUSE_EXPECT_ERR(test, fuse_fx_rmdir(e->fx, "dir"), 0);
+	KUNIT_EXPECT_TRUE(test, fuse_fx_dead(e->dir));
 	table_judge(e, want);
 }
 
@@ -678,7 +693,7 @@ static void parent_removed_negative(struct kunit *test)
 {
 	struct table_entry *e = table_begin_in_dir(test);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
 	e->held = fuse_fx_hold_cached(e->fx, e->dir, e->name);
 	KUNIT_ASSERT_NOT_NULL(test, e->held);
 	table_remove_parent(test, e, want_negative);
@@ -728,13 +743,13 @@ static void parent_without_alias(struct kunit *test)
 	u64 dir;
 
 	dir = fuse_fake_add(e->fx->server, "dir", S_IFDIR | 0755);
-	KUNIT_ASSERT_EQ(test, fuse_fx_stat(e->fx, "dir"), 0);
+	FUSE_ASSERT_ERR(test, fuse_fx_stat(e->fx, "dir"), 0);
 	inode = fuse_fx_hold_inode(e->fx, "dir");
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(e->fx, FUSE_ROOT_ID, "dir"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(e->fx, FUSE_ROOT_ID, "dir"), 0);
 	KUNIT_EXPECT_TRUE(test, hlist_empty(&inode->i_dentry));
 
 	e->dir_nodeid = dir;
-	KUNIT_EXPECT_EQ(test, table_notify(e), -ENOENT);
+	FUSE_EXPECT_ERR(test, table_notify(e), -ENOENT);
 }
 
 /*
@@ -760,7 +775,7 @@ static const struct table_length {
 
 static void table_length_desc(const struct table_length *length, char *desc)
 {
-	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%u", length->length);
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%u bytes", length->length);
 }
 
 KUNIT_ARRAY_PARAM(table_length, table_lengths, table_length_desc);
@@ -774,15 +789,15 @@ static void name_length(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, name);
 	memset(name, 'n', param->length);
 	if (param->lookup) {
-		KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, name), param->lookup);
-		KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, name), -ENOENT);
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, name), param->lookup);
+		FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, name), -ENOENT);
 		return;
 	}
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, name), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, name), -ENOENT);
 	fuse_fake_add(fx->server, name, S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, name), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, name), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, name), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, name), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, name), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, name), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, name));
 }
 
@@ -816,12 +831,12 @@ static void hash_collision(struct kunit *test)
 
 	table_collide(fx, one, two);
 	KUNIT_EXPECT_STRNEQ(test, one, two);
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, one), -ENOENT);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, one), -ENOENT);
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, two), -ENOENT);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, two), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, one), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, one), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, two), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, two), -ENOENT);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval(fx, FUSE_ROOT_ID, one), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, one), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, one));
 	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, two));
 }

@@ -47,8 +47,8 @@ static struct cached fill_cache(struct fuse_fixture *fx)
 
 	cached.dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	cached.file = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(fx->test, fuse_fx_stat(fx, "dir/file"), 0);
-	KUNIT_EXPECT_EQ(fx->test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
+	FUSE_EXPECT_ERR(fx->test, fuse_fx_stat(fx, "dir/file"), 0);
+	FUSE_EXPECT_ERR(fx->test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
 	return cached;
 }
 
@@ -59,15 +59,15 @@ static struct cached fill_cache(struct fuse_fixture *fx)
 static void expect_unchanged(struct fuse_fixture *fx, bool other_name)
 {
 	struct kunit *test = fx->test;
-	unsigned int asked, attrs;
+	unsigned int lookups, attrs;
 
 	attrs = fuse_fake_requests(fx->server, FUSE_GETATTR);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "dir", &asked), 0);
-	KUNIT_EXPECT_EQ(test, asked, 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "dir/file", &asked), 0);
-	KUNIT_EXPECT_EQ(test, asked, 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "dir/none", &asked), -ENOENT);
-	KUNIT_EXPECT_EQ(test, asked, 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "dir", &lookups), 0);
+	KUNIT_EXPECT_EQ(test, lookups, 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "dir/file", &lookups), 0);
+	KUNIT_EXPECT_EQ(test, lookups, 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "dir/none", &lookups), -ENOENT);
+	KUNIT_EXPECT_EQ(test, lookups, 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), attrs + other_name);
 }
 
@@ -93,9 +93,9 @@ static void negative(struct kunit *test)
 	child = fuse_fake_add(fx->server, "dir/none", S_IFREG | 0644);
 	msg = fuse_fx_msg(fx, code->code, cached.dir, child, "none", 0);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "none"));
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/none"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/none"), 0);
 }
 
 /* Only a delete says that the file is gone, and not just this name of it. */
@@ -112,10 +112,10 @@ static void positive(struct kunit *test)
 	fuse_fake_remove(fx->server, "dir/file");
 	msg = fuse_fx_msg(fx, code->code, cached.dir, cached.file, "file", 0);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), 0);
 	KUNIT_EXPECT_EQ(test, d_inode(file)->i_nlink, is_delete ? 0 : 1);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "file"));
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir/file"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), -ENOENT);
 }
 
 static void expire(struct kunit *test)
@@ -123,20 +123,20 @@ static void expire(struct kunit *test)
 	struct fuse_fixture *fx = test->priv;
 	struct cached cached = fill_cache(fx);
 	struct dentry *dir = fuse_fx_hold(fx, "dir");
-	unsigned int asked, i;
+	unsigned int lookups, i;
 
 	for (i = 0; i < ARRAY_SIZE(names); i++) {
 		struct fuse_fx_msg *msg;
 
 		msg = fuse_fx_msg(fx, FUSE_NOTIFY_INVAL_ENTRY, cached.dir, 0, names[i],
 				  FUSE_EXPIRE_ONLY);
-		KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
+		FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), 0);
 		KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, dir, names[i]));
 	}
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "dir/file", &asked), 0);
-	KUNIT_EXPECT_EQ(test, asked, 1);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat_asks(fx, "dir/none", &asked), -ENOENT);
-	KUNIT_EXPECT_EQ(test, asked, 1);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "dir/file", &lookups), 0);
+	KUNIT_EXPECT_EQ(test, lookups, 1);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "dir/none", &lookups), -ENOENT);
+	KUNIT_EXPECT_EQ(test, lookups, 1);
 }
 
 static const struct flags {
@@ -165,7 +165,7 @@ static void inval_unknown_flags(struct kunit *test)
 
 	msg = fuse_fx_msg(fx, FUSE_NOTIFY_INVAL_ENTRY, cached.dir, 0, "file", flags->flags);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fx_cached(fx, dir, "file"),
 			!!(flags->flags & FUSE_EXPIRE_ONLY));
 }
@@ -182,7 +182,7 @@ static void delete_padding(struct kunit *test)
 	/* Without a nodeid that matches, nothing but this drops the name. */
 	msg = fuse_fx_msg(fx, FUSE_NOTIFY_DELETE, cached.dir, 0, "file", flags->flags);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "file"));
 }
 
@@ -199,7 +199,7 @@ static void delete_other_child(struct kunit *test)
 	msg = fuse_fx_msg(fx, FUSE_NOTIFY_DELETE, cached.dir, cached.file | BIT_ULL(32),
 			  "file", 0);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), -ENOENT);
 	KUNIT_EXPECT_EQ(test, d_inode(file)->i_nlink, 1);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "file"));
 }
@@ -215,7 +215,7 @@ static void delete_no_child(struct kunit *test)
 
 	msg = fuse_fx_msg(fx, FUSE_NOTIFY_DELETE, cached.dir, 0, "file", 0);
 
-	KUNIT_EXPECT_EQ(test, fuse_fx_send(fx, msg), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), 0);
 	KUNIT_EXPECT_EQ(test, d_inode(file)->i_nlink, 1);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "file"));
 }
@@ -236,7 +236,7 @@ static void no_such_name(struct kunit *test)
 		struct fuse_fx_msg *msg;
 
 		msg = fuse_fx_msg(fx, code->code, cached.dir, cached.file, others[i], 0);
-		KUNIT_EXPECT_EQ_MSG(test, fuse_fx_send(fx, msg), -ENOENT,
+		FUSE_EXPECT_ERR_MSG(test, fuse_fx_send(fx, msg), -ENOENT,
 				    "'%s'", others[i]);
 	}
 	expect_unchanged(fx, true);
@@ -257,13 +257,13 @@ static void nul_inside(struct kunit *test)
 		msg = fuse_fx_msg(fx, code->code, cached.dir, cached.file, names[i], 0);
 		*namelen(msg) += 1;
 		msg->size += 1;
-		KUNIT_EXPECT_EQ(test, fuse_fx_send_malformed(fx, msg), -ENOENT);
+		FUSE_EXPECT_ERR(test, fuse_fx_send_malformed(fx, msg), -ENOENT);
 
 		/* "file\0x" */
 		*namelen(msg) += 1;
 		msg->size += 1;
 		msg->data[msg->size - 2] = 'x';
-		KUNIT_EXPECT_EQ(test, fuse_fx_send_malformed(fx, msg), -ENOENT);
+		FUSE_EXPECT_ERR(test, fuse_fx_send_malformed(fx, msg), -ENOENT);
 	}
 	expect_unchanged(fx, true);
 }
@@ -288,7 +288,7 @@ static void no_such_parent(struct kunit *test)
 
 	for (i = 0; i < ARRAY_SIZE(parents); i++) {
 		msg = fuse_fx_msg(fx, code->code, parents[i].nodeid, cached.file, "file", 0);
-		KUNIT_EXPECT_EQ_MSG(test, fuse_fx_send(fx, msg), parents[i].err,
+		FUSE_EXPECT_ERR_MSG(test, fuse_fx_send(fx, msg), parents[i].err,
 				    "parent %llu", parents[i].nodeid);
 	}
 	expect_unchanged(fx, false);
