@@ -221,26 +221,6 @@ static void changes_upon(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), -ENOENT);
 }
 
-/* A gate keeps others out. */
-static void gates(struct kunit *test)
-{
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op mkdir = { .path = { "dir/new" } };
-	struct kunit_thread *thread;
-	struct fuse_fx_gate *gate;
-	struct dentry *dir;
-	int err;
-
-	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	dir = fuse_fx_hold(fx, "dir");
-	gate = fuse_fx_gate(fx, dir);
-	thread = fuse_fx_run(fx, fuse_fx_do_mkdir, &mkdir);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(thread, &d_inode(dir)->i_rwsem));
-	fuse_fx_gate_open(gate);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, &err));
-	KUNIT_EXPECT_EQ(test, err, 0);
-}
-
 /* A request that the server does not know is not passed over in silence. */
 static void unknown_opcode(struct kunit *test)
 {
@@ -346,7 +326,6 @@ static struct kunit_case fuse_fake_server_cases[] = {
 	KUNIT_CASE(timeouts),
 	KUNIT_CASE(holds),
 	KUNIT_CASE(changes_upon),
-	KUNIT_CASE(gates),
 	KUNIT_CASE(unknown_opcode),
 	KUNIT_CASE(mistakes),
 	KUNIT_CASE(nodeids),

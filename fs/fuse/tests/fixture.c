@@ -376,16 +376,10 @@ static bool fuse_fx_check(struct fuse_fixture *fx)
 {
 	struct fuse_fx_held *held;
 	struct fuse_fx_file *f, *next;
-	struct fuse_fx_gate *gate;
 	struct fuse_fx_thread *t;
 	bool ok = true;
 
-	/* Who waits for an answer may be in front of a gate. */
 	fuse_fake_let_go(fx->server);
-	list_for_each_entry(gate, &fx->gates, list)
-		fuse_fx_gate_open(gate);
-	list_for_each_entry(gate, &fx->gates, list)
-		ok &= gate->thread && kunit_thread_join(gate->thread, NULL);
 	list_for_each_entry(t, &fx->threads, list)
 		ok &= t->thread && kunit_thread_join(t->thread, NULL);
 	fuse_fx_check_complaint(fx);
@@ -419,10 +413,7 @@ static void fuse_fx_free(struct fuse_fixture *fx)
 {
 	struct fuse_fx_thread *t, *next_thread;
 	struct fuse_fx_call *call, *next_call;
-	struct fuse_fx_gate *gate, *next_gate;
 
-	list_for_each_entry_safe(gate, next_gate, &fx->gates, list)
-		kfree(gate);
 	list_for_each_entry_safe(t, next_thread, &fx->threads, list)
 		kfree(t);
 	list_for_each_entry_safe(call, next_call, &fx->calls, list)
@@ -475,7 +466,6 @@ static int fuse_fx_set_up(struct kunit *test, bool delete_stale)
 	INIT_LIST_HEAD(&fx->calls);
 	INIT_LIST_HEAD(&fx->held);
 	INIT_LIST_HEAD(&fx->files);
-	INIT_LIST_HEAD(&fx->gates);
 	INIT_LIST_HEAD(&fx->threads);
 	fx->server = fuse_fake_server_start(test);
 

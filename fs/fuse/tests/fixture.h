@@ -75,7 +75,6 @@ struct fuse_fx_score {
  * @epoch_seq: the server's counter when the last FUSE_NOTIFY_INC_EPOCH was sent
  * @held: dentries and inodes that the test holds
  * @files: files that the test has open
- * @gates: locks that threads of the test hold
  * @threads: threads that the test has started
  * @broken: the properties that did not hold, as bits
  * @score: where to count them, if there are more fixtures in this test
@@ -94,7 +93,6 @@ struct fuse_fixture {
 	u64 epoch_seq;
 	struct list_head held;
 	struct list_head files;
-	struct list_head gates;
 	struct list_head threads;
 	unsigned long broken;
 	struct fuse_fx_score *score;
@@ -498,40 +496,6 @@ int fuse_fx_do_walk_mounts(struct fuse_fx_op *op);
  */
 struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
 				 const struct fuse_fx_op *op);
-
-/**
- * struct fuse_fx_gate - A thread that keeps others from locking something
- * @list: entry in the fixture's list
- * @dir: the directory, or whatever it is
- * @locked: the thread has the lock
- * @open: the thread is to give it back
- * @thread: the thread
- */
-struct fuse_fx_gate {
-	struct list_head list;
-	struct dentry *dir;
-	struct completion locked;
-	struct completion open;
-	struct kunit_thread *thread;
-};
-
-/**
- * fuse_fx_gate() - Have a thread lock an inode
- * @fx: The fixture.
- * @dir: Its dentry, which the caller holds.
- *
- * The thread is not the test's own, so an assertion that fails leaves no lock
- * behind: the gate opens when the test ends.
- *
- * Return: the gate.
- */
-struct fuse_fx_gate *fuse_fx_gate(struct fuse_fixture *fx, struct dentry *dir);
-
-/**
- * fuse_fx_gate_open() - Let the others have the lock
- * @gate: The gate.
- */
-void fuse_fx_gate_open(struct fuse_fx_gate *gate);
 
 /**
  * fuse_fx_add_neighbours() - Cache some names that no test touches

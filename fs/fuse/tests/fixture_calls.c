@@ -3,7 +3,6 @@
  * System calls on the mounted file system, alone and in threads, and what the dcache holds
  */
 
-#include <linux/completion.h>
 #include <linux/dcache.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -579,37 +578,4 @@ int fuse_fx_do_walk_mounts(struct fuse_fx_op *op)
 		deactivate_locked_super(sb);
 	}
 	return PTR_ERR_OR_ZERO(dentry);
-}
-
-static int fuse_fx_gate_thread(void *data)
-{
-	struct fuse_fx_gate *gate = data;
-
-	inode_lock_nested(d_inode(gate->dir), I_MUTEX_PARENT);
-	complete(&gate->locked);
-	/* The limit is for a test that has gone wrong. */
-	wait_for_completion_timeout(&gate->open, KUNIT_THREAD_LIMIT);
-	inode_unlock(d_inode(gate->dir));
-	return 0;
-}
-
-struct fuse_fx_gate *fuse_fx_gate(struct fuse_fixture *fx, struct dentry *dir)
-{
-	struct fuse_fx_gate *gate = kzalloc_obj(*gate);
-
-	KUNIT_ASSERT_NOT_NULL(fx->test, gate);
-	gate->dir = dir;
-	init_completion(&gate->locked);
-	init_completion(&gate->open);
-	list_add_tail(&gate->list, &fx->gates);
-	gate->thread = kunit_thread_run(fx->test, "fuse_fx_gate", fuse_fx_gate_thread, gate);
-	KUNIT_ASSERT_TRUE_MSG(fx->test,
-			      wait_for_completion_timeout(&gate->locked, KUNIT_THREAD_LIMIT),
-			      "nobody unlocks '%pd'", gate->dir);
-	return gate;
-}
-
-void fuse_fx_gate_open(struct fuse_fx_gate *gate)
-{
-	complete(&gate->open);
 }

@@ -679,8 +679,9 @@ static void delete_waits(struct kunit *test)
 	struct fuse_fixture *fx = test->priv;
 	struct fuse_fx_op mkdir = { .path = { "dir/new" } };
 	struct fuse_fx_op delete = { .path = { "file" } };
-	struct kunit_thread *server, *caller;
-	struct fuse_fx_gate *gate;
+	struct fuse_fx_op chmod = { .path = { "dir/file" } };
+	struct kunit_thread *server, *caller, *changer;
+	struct fuse_fake_hook *hold;
 	struct dentry *dir, *file;
 
 	delete.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
@@ -688,13 +689,16 @@ static void delete_waits(struct kunit *test)
 	dir = fuse_fx_hold(fx, "dir");
 	file = fuse_fx_hold(fx, "dir/file");
 
-	gate = fuse_fx_gate(fx, file);
+	hold = fuse_fake_hold(fx->server, FUSE_SETATTR, FUSE_FAKE_STOP_BEFORE);
+	changer = fuse_fx_run(fx, fuse_fx_do_chmod, &chmod);
+	fuse_fake_hold_wait(hold);
 	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(server, &d_inode(file)->i_rwsem));
 	caller = fuse_fx_run(fx, fuse_fx_do_mkdir, &mkdir);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(caller, &d_inode(dir)->i_rwsem));
 
-	fuse_fx_gate_open(gate);
+	fuse_fake_let_go(fx->server);
+	expect_answer(fx, changer, "chmod", 0);
 	expect_answer(fx, server, "the delete", 0);
 	expect_answer(fx, caller, "mkdir", 0);
 }
