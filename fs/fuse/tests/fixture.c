@@ -274,9 +274,10 @@ static void fuse_fx_check_name(struct fuse_fixture *fx, u64 parent, const char *
 	dput(dentry);
 }
 
-/* The same of the attributes of a directory, and of its listing. */
-static void fuse_fx_check_directory(struct fuse_fixture *fx, u64 nodeid, u64 seq)
+/* The same of the attributes of a node, and of the listing of a directory. */
+static void fuse_fx_check_node(struct fuse_fixture *fx, const struct fuse_fx_call *call)
 {
+	u64 nodeid = call->parent, seq = call->seq;
 	struct path path = { .mnt = fx->mnt };
 	struct kstat stat;
 	struct file *file;
@@ -285,13 +286,14 @@ static void fuse_fx_check_directory(struct fuse_fixture *fx, u64 nodeid, u64 seq
 	path.dentry = fuse_fx_find_node(fx, nodeid);
 	if (!path.dentry)
 		return;
-	if (!d_is_dir(path.dentry) || IS_DEADDIR(d_inode(path.dentry)))
+	/* What is no directory has no names. */
+	if ((*call->name && !d_is_dir(path.dentry)) || IS_DEADDIR(d_inode(path.dentry)))
 		goto put;
 	vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0);
 	if (fuse_fake_attr_seq(fx->server, nodeid) <= seq)
 		fuse_fx_broken(fx, FUSE_FX_FRESH,
 			       "the attributes of nodeid %llu are from before the call", nodeid);
-	if (!fx->server->cache_dir)
+	if (!fx->server->cache_dir || !d_is_dir(path.dentry))
 		goto put;
 	file = dentry_open(&path, O_RDONLY | O_DIRECTORY, current_cred());
 	if (IS_ERR(file))
@@ -318,7 +320,7 @@ static void fuse_fx_check_fresh(struct fuse_fixture *fx)
 		if (told->seq <= fx->epoch_seq)
 			fuse_fx_check_name(fx, told->parent, told->name, fx->epoch_seq);
 	list_for_each_entry(call, &fx->calls, list)
-		fuse_fx_check_directory(fx, call->parent, call->seq);
+		fuse_fx_check_node(fx, call);
 }
 
 /* Other mounts end some time after they are gone from the namespace. */

@@ -670,6 +670,34 @@ static void late_node(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
 }
 
+/* What was asked about the file before it had the new link is not what a stat says then. */
+static void link_overtaken(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op link = { .path = { "file", "new" } };
+	struct fuse_fx_op getattr = { .path = { "file" } };
+	struct path path = { .mnt = fx->mnt };
+	struct kunit_thread *caller;
+	struct fuse_fake_hook *hold;
+	struct kstat stat;
+
+	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
+	path.dentry = fuse_fx_hold(fx, "file");
+	hold = fuse_fake_hold(fx->server, FUSE_LINK, FUSE_FAKE_STOP_BEFORE);
+	caller = fuse_fx_run(fx, fuse_fx_do_link, &link);
+	fuse_fake_hold_wait(hold);
+	getattr.fx = fx;
+	FUSE_EXPECT_ERR(test, fuse_fx_do_getattr(&getattr), 0);
+	fuse_fake_let_go(fx->server);
+	expect_answer(fx, caller, "link", 0);
+	FUSE_EXPECT_ERR(test, vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0), 0);
+	KUNIT_EXPECT_EQ(test, stat.nlink, 2);
+
+	/* But if nobody asked, the answer that comes with the name is enough. */
+	FUSE_EXPECT_ERR(test, fuse_fx_mknod(fx, "other"), 0);
+	KUNIT_EXPECT_EQ(test, getattrs(fx, "other"), 0);
+}
+
 /*
  * A delete locks the entry, too, and may have to wait for that. Nobody changes the
  * directory in the meantime.
@@ -1036,6 +1064,7 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE_PARAM(late_answer, late_gen_params),
 	KUNIT_CASE(late_attributes),
 	KUNIT_CASE_PARAM(late_node, late_node_gen_params),
+	KUNIT_CASE(link_overtaken),
 	KUNIT_CASE(late_answer_moved),
 	KUNIT_CASE(late_answer_replaced),
 	KUNIT_CASE_PARAM(late_answer_overtaken, overtaking_gen_params),

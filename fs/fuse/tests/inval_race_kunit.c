@@ -94,6 +94,7 @@ static const char * const race_states[] = {
  * @flags: flags of the call
  * @lists: the kernel may cache listings
  * @child: it is about the node that the name has, or would get
+ * @node: it is about that node only, whatever its name is
  */
 struct race_call {
 	const char *name;
@@ -103,6 +104,7 @@ struct race_call {
 	unsigned int flags;
 	bool lists;
 	bool child;
+	bool node;
 };
 
 static const struct race_call race_notifications[] = {
@@ -110,6 +112,7 @@ static const struct race_call race_notifications[] = {
 	{ "expire", fuse_fx_do_notify, RACE_ANY, { "name" }, FUSE_EXPIRE_ONLY },
 	{ "delete", fuse_fx_do_notify, RACE_ANY, { "name" }, .child = true },
 	{ "inval_inode", fuse_fx_do_inval_inode, RACE_ABSENT | RACE_NEGATIVE },
+	{ "inval_node", fuse_fx_do_inval_inode, RACE_UNCACHED, .node = true },
 	{ "inc_epoch", fuse_fx_do_inc_epoch, RACE_NOTHING | RACE_FILES },
 };
 
@@ -312,7 +315,7 @@ static void race_fill(struct race *race)
 	race->notification = (struct fuse_fx_op) {
 		.path	= { race->pair->notification->path[0] },
 		.flags	= race->pair->notification->flags,
-		.parent	= dir,
+		.parent	= race->pair->notification->node ? race->nodeid : dir,
 		.child	= race->pair->notification->child ? race->nodeid : 0,
 	};
 	race->call = (struct fuse_fx_op) {
@@ -664,7 +667,7 @@ static void race_check_answer(struct race *race, int answer)
 	char text[128] = "";
 
 	if (!race_is_entry(race->pair->notification)) {
-		if (answer)
+		if (answer && !(answer == -ENOENT && race->pair->notification->node))
 			fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "%s answers %s, not 0",
 				       race->pair->notification->name, fuse_fx_errname(answer));
 		return;
