@@ -164,31 +164,13 @@ extern const struct fuse_iqueue_ops fuse_fake_iqueue_ops;
  */
 struct fuse_fake_server *fuse_fake_server_start(struct kunit *test);
 
-/**
- * fuse_fake_server_leak() - Leave the server running for good
- * @server: The server.
- *
- * For a mount that cannot be taken down, see kunit_kern_mount_leak(): what is
- * left of it goes on being served.
- */
+/* For a mount that cannot be taken down: what is left of it goes on being served. */
 void fuse_fake_server_leak(struct fuse_fake_server *server);
 
-/**
- * fuse_fake_settle() - Wait until the server has nothing to do
- * @server: The server.
- *
- * Waits until every request is answered and every FORGET is counted. A request
- * that is held does not count.
- */
+/* Wait until every request that is not held is answered, and every FORGET counted. */
 void fuse_fake_settle(struct fuse_fake_server *server);
 
-/**
- * fuse_fake_requests() - How often the kernel has sent an opcode
- * @server: The server.
- * @opcode: The opcode.
- *
- * Return: the number of requests since the server was started.
- */
+/* How many requests with this opcode there were so far. */
 unsigned int fuse_fake_requests(struct fuse_fake_server *server, u32 opcode);
 
 /**
@@ -202,27 +184,13 @@ unsigned int fuse_fake_requests(struct fuse_fake_server *server, u32 opcode);
  */
 u64 fuse_fake_add(struct fuse_fake_server *server, const char *path, umode_t mode);
 
-/**
- * fuse_fake_link() - Make another name for a node behind the kernel's back
- * @server: The server.
- * @old: A name of the node.
- * @new: Its new name.
- */
+/* Make another name for a node. */
 void fuse_fake_link(struct fuse_fake_server *server, const char *old, const char *new);
 
-/**
- * fuse_fake_remove() - Take a name away behind the kernel's back
- * @server: The server.
- * @path: The name, which may be that of a directory with something in it.
- */
+/* Take a name away; it may be that of a directory with something in it. */
 void fuse_fake_remove(struct fuse_fake_server *server, const char *path);
 
-/**
- * fuse_fake_rename() - Rename behind the kernel's back
- * @server: The server.
- * @old: The old name.
- * @new: The new name; what it led to before is removed.
- */
+/* What @new led to before is removed. */
 void fuse_fake_rename(struct fuse_fake_server *server, const char *old, const char *new);
 
 /**
@@ -238,46 +206,16 @@ void fuse_fake_rename(struct fuse_fake_server *server, const char *old, const ch
  */
 u64 fuse_fake_find(struct fuse_fake_server *server, u64 parent, const char *name);
 
-/**
- * fuse_fake_add_to() - Make a name behind the kernel's back
- * @server: The server.
- * @parent: Nodeid of the directory.
- * @name: The new name.
- * @mode: Type and permissions of the new node.
- * @nodeid: Where to put the nodeid of the new node.
- *
- * Return: 0 or a negative error.
- */
+/* As fuse_fake_add() and fuse_fake_remove(); return 0 or a negative error. */
 int fuse_fake_add_to(struct fuse_fake_server *server, u64 parent, const char *name,
 		     umode_t mode, u64 *nodeid);
-
-/**
- * fuse_fake_remove_from() - Take a name away behind the kernel's back
- * @server: The server.
- * @parent: Nodeid of the directory.
- * @name: The name, which may be that of a directory with something in it.
- * @nodeid: Where to put the nodeid of what had the name.
- *
- * Return: 0 or a negative error.
- */
 int fuse_fake_remove_from(struct fuse_fake_server *server, u64 parent, const char *name,
 			  u64 *nodeid);
 
-/**
- * fuse_fake_next_dir() - Walk through all directories
- * @server: The server.
- * @nodeid: Nodeid of the previous directory, 0 at first.
- *
- * Return: the nodeid of the next directory that has a name, or 0 at the end.
- */
+/* The directory with a name that follows this one; 0 begins, and ends, a walk. */
 u64 fuse_fake_next_dir(struct fuse_fake_server *server, u64 nodeid);
 
-/**
- * fuse_fake_submount() - Make a directory the root of another file system
- * @server: The server.
- * @path: The directory, which the kernel has not looked up yet. Who walks through
- *	it mounts something there.
- */
+/* Make a directory the root of another file system; the kernel must not know it yet. */
 void fuse_fake_submount(struct fuse_fake_server *server, const char *path);
 
 /**
@@ -297,37 +235,17 @@ void fuse_fake_reuse(struct fuse_fake_server *server, u64 nodeid, const char *pa
  */
 void fuse_fake_hook(struct fuse_fake_server *server, struct fuse_fake_hook *hook);
 
-/**
- * fuse_fake_unhook() - It need not happen any more
- * @hook: The hook. A request that is stopped is answered.
- */
+/* A request that is stopped is answered. */
 void fuse_fake_unhook(struct fuse_fake_hook *hook);
 
-/**
- * fuse_fake_hold() - Stop the next request with an opcode
- * @server: The server.
- * @opcode: The opcode.
- * @stop: Where.
- *
- * Return: the hook, which ends with the test.
- */
+/* Stop the next request with this opcode, until the test ends. */
 struct fuse_fake_hook *fuse_fake_hold(struct fuse_fake_server *server, u32 opcode,
 				      enum fuse_fake_stop stop);
 
-/**
- * fuse_fake_hold_wait() - Wait until a request is stopped
- * @hook: The hook.
- *
- * The test is aborted when no such request comes.
- */
+/* Wait until a request is stopped; if none comes the test is aborted. */
 void fuse_fake_hold_wait(struct fuse_fake_hook *hook);
 
-/**
- * fuse_fake_let_go() - Answer all requests that are stopped
- * @server: The server.
- *
- * Ends all hooks.
- */
+/* Answer all requests that are stopped, and end all hooks. */
 void fuse_fake_let_go(struct fuse_fake_server *server);
 
 /**
@@ -342,38 +260,18 @@ void fuse_fake_let_go(struct fuse_fake_server *server);
 struct fuse_fake_told *fuse_fake_told(struct fuse_fake_server *server, u64 parent,
 				      const char *name);
 
-/**
- * fuse_fake_attr_seq() - When the kernel was told the attributes of a node
- * @server: The server.
- * @nodeid: The node.
- *
- * Return: the value of the server's counter then.
+/*
+ * The server's counter when the kernel was told the attributes of a node, and when it
+ * began to list a directory.
  */
 u64 fuse_fake_attr_seq(struct fuse_fake_server *server, u64 nodeid);
-
-/**
- * fuse_fake_list_seq() - When the kernel was told what is in a directory
- * @server: The server.
- * @nodeid: The directory.
- *
- * Return: the value of the server's counter when a listing began last.
- */
 u64 fuse_fake_list_seq(struct fuse_fake_server *server, u64 nodeid);
 
-/**
- * fuse_fake_take_back() - The server has notified the kernel that a name is stale
- * @server: The server.
- * @parent: Nodeid of the directory.
- * @name: The name.
- * @below: What lies below the name is stale too.
- */
+/* The server has notified the kernel that a name, or all below it, is stale. */
 void fuse_fake_take_back(struct fuse_fake_server *server, u64 parent,
 			 const char *name, bool below);
 
-/**
- * fuse_fake_take_back_all() - The server has notified the kernel that all is stale
- * @server: The server.
- */
+/* The same of all names. */
 void fuse_fake_take_back_all(struct fuse_fake_server *server);
 
 /**
@@ -388,15 +286,7 @@ void fuse_fake_take_back_all(struct fuse_fake_server *server);
  */
 bool fuse_fake_complaint(struct fuse_fake_server *server, char *complaint);
 
-/**
- * fuse_fake_known() - A node that the kernel still holds
- * @server: The server.
- * @nlookup: Where to put how many lookups the kernel has not forgotten.
- *
- * The root does not count: it is forgotten on unmount only.
- *
- * Return: the nodeid of one such node, or 0 if there is none.
- */
+/* A node but the root that the kernel has not forgotten, or 0. */
 u64 fuse_fake_known(struct fuse_fake_server *server, u64 *nlookup);
 
 #endif /* _FS_FUSE_TESTS_FAKE_SERVER_H */

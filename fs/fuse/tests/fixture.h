@@ -100,37 +100,18 @@ struct fuse_fixture {
 	const char *again;
 };
 
-/**
- * fuse_fx_init() - Set up a fixture: the init function of a suite
- * @test: The test context object, whose priv becomes the fixture.
- *
- * Return: 0 or a negative error.
- */
+/* The init function of a suite: the fixture is test->priv then. */
 int fuse_fx_init(struct kunit *test);
 
-/**
- * fuse_fx_init_delete_stale() - The same, for a connection with delete_stale
- * @test: The test context object.
- *
- * As virtiofs: a dentry that has expired goes as soon as nobody uses it.
- *
- * Return: 0 or a negative error.
- */
+/* The same, but what has expired goes as soon as nobody uses it, as for virtiofs. */
 int fuse_fx_init_delete_stale(struct kunit *test);
 
-/**
- * fuse_fx_exit() - Check the properties and let go of everything: the exit
- * function of a suite
- * @test: The test context object.
- */
+/* The exit function of a suite: checks the properties, and takes all down. */
 void fuse_fx_exit(struct kunit *test);
 
-/**
- * fuse_fx_left_behind() - Which test left a lock or a thread behind
- *
- * The tests after it are skipped: they would tell the same, and take their time.
- *
- * Return: its name, or NULL.
+/*
+ * The name of a test that left a lock or a thread behind, or NULL. Those after it are
+ * skipped: they would tell the same, and take their time.
  */
 const char *fuse_fx_left_behind(void);
 
@@ -204,24 +185,10 @@ int fuse_fx_rename(struct fuse_fixture *fx, const char *old, const char *new,
 		   unsigned int flags);
 int fuse_fx_link(struct fuse_fixture *fx, const char *old, const char *new);
 
-/**
- * fuse_fx_stat_asks() - stat() and see whether the server was asked for the name
- * @fx: The fixture.
- * @path: The path.
- * @asked: Where to put how often the server had to look up a name on the way.
- *
- * Return: 0 or a negative error.
- */
+/* The same, and how many names the server had to look up on the way. */
 int fuse_fx_stat_asks(struct fuse_fixture *fx, const char *path, unsigned int *asked);
 
-/**
- * fuse_fx_lists() - Read a directory and see whether a name is in it
- * @fx: The fixture.
- * @path: The directory.
- * @name: The name.
- *
- * Return: true if it is.
- */
+/* Is this name in the directory, as whoever reads it sees it? */
 bool fuse_fx_lists(struct fuse_fixture *fx, const char *path, const char *name);
 
 /**
@@ -238,99 +205,32 @@ bool fuse_fx_lists(struct fuse_fixture *fx, const char *path, const char *name);
  */
 struct dentry *fuse_fx_lookup_at(struct fuse_fixture *fx, u64 dir, const char *name);
 
-/**
- * fuse_fx_hold() - Look up a path and hold the dentry until the test ends
- * @fx: The fixture.
- * @path: The path of something that exists; a failure aborts the test.
- *
- * Return: the dentry.
- */
+/* Look up what exists, and hold the dentry, or only the inode, until the test ends. */
 struct dentry *fuse_fx_hold(struct fuse_fixture *fx, const char *path);
-
-/**
- * fuse_fx_hold_inode() - Look up a path and hold the inode until the test ends
- * @fx: The fixture.
- * @path: The path of something that exists; a failure aborts the test.
- *
- * Return: the inode, whose dentry may go.
- */
 struct inode *fuse_fx_hold_inode(struct fuse_fixture *fx, const char *path);
 
-/**
- * fuse_fx_hold_cached() - Hold what the dcache has for a name
- * @fx: The fixture.
- * @dir: The directory, which may be a removed one.
- * @name: The name in it, which may be negative.
- *
- * Asks neither the file system nor the server.
- *
- * Return: the dentry, or NULL if the name is not cached.
- */
+/* Hold what is hashed for a name, or return NULL; nobody is asked. */
 struct dentry *fuse_fx_hold_cached(struct fuse_fixture *fx, struct dentry *dir,
 				   const char *name);
 
-/**
- * fuse_fx_cached() - Is there a hashed dentry for a name?
- * @fx: The fixture.
- * @dir: The directory.
- * @name: The name in it.
- *
- * Nothing but the dcache shows the difference between a name that was dropped
- * and one that has only expired.
- *
- * Return: true if there is one, positive or negative, expired or not.
+/*
+ * Is there a hashed dentry for this name, positive or negative, expired or not? Nothing
+ * else tells a name that was dropped from one that has only expired.
  */
 bool fuse_fx_cached(struct fuse_fixture *fx, struct dentry *dir, const char *name);
-
-/**
- * fuse_fx_cached_positive() - Is there a hashed dentry for a name that exists?
- * @fx: The fixture.
- * @dir: The directory.
- * @name: The name in it.
- *
- * Return: true if there is one, and it is positive.
- */
 bool fuse_fx_cached_positive(struct fuse_fixture *fx, struct dentry *dir, const char *name);
-
-/**
- * fuse_fx_cached_mountpoint() - Is there a hashed dentry that is mounted on?
- * @fx: The fixture.
- * @dir: The directory.
- * @name: The name in it.
- *
- * Return: true if there is one, and something is mounted on it somewhere.
- */
 bool fuse_fx_cached_mountpoint(struct fuse_fixture *fx, struct dentry *dir, const char *name);
 
 /* Is a removed directory dead? */
 bool fuse_fx_dead(struct dentry *dir);
 
-/**
- * fuse_fx_describe() - What the dcache says about a dentry, for messages
- * @buf: Where to put the text.
- * @size: The size of @buf.
- * @dentry: The dentry, which the caller holds, or NULL.
- *
- * Return: the length of the text.
- */
+/* Write what the dcache says about a dentry, which may be NULL, into a message. */
 int fuse_fx_describe(char *buf, size_t size, struct dentry *dentry);
 
-/**
- * fuse_fx_open() - open()
- * @fx: The fixture.
- * @path: The path.
- * @flags: O_* flags; a file that is created gets the permissions 0644.
- *
- * Return: the open file, which is closed when the test ends at the latest, or an
- * error pointer.
- */
+/* The file is closed when the test ends at the latest; one that is made is 0644. */
 struct file *fuse_fx_open(struct fuse_fixture *fx, const char *path, int flags);
 
-/**
- * fuse_fx_close() - close(), done on return
- * @fx: The fixture.
- * @file: The open file.
- */
+/* Done on return. */
 void fuse_fx_close(struct fuse_fixture *fx, struct file *file);
 
 /**
@@ -365,21 +265,8 @@ static inline int fuse_fx_delete(struct fuse_fixture *fx, u64 parent, u64 child,
 	return fuse_fx_notify(fx, parent, child, name, 0);
 }
 
-/**
- * fuse_fx_inc_epoch() - FUSE_NOTIFY_INC_EPOCH: nothing that is cached is believed
- * @fx: The fixture.
- *
- * Return: what fuse_notify() returned.
- */
+/* What fuse_notify() returns. */
 int fuse_fx_inc_epoch(struct fuse_fixture *fx);
-
-/**
- * fuse_fx_inval_inode() - FUSE_NOTIFY_INVAL_INODE: attributes and data are stale
- * @fx: The fixture.
- * @nodeid: The node; of a directory, the data are its listing.
- *
- * Return: what fuse_notify() returned.
- */
 int fuse_fx_inval_inode(struct fuse_fixture *fx, u64 nodeid);
 
 /**
