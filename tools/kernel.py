@@ -223,7 +223,7 @@ def patches_of(fix: str) -> list[str]:
         pattern = os.path.join(glob.escape(fix), "*.patch") if os.path.isdir(fix) else fix
         if found := sorted(path for path in glob.glob(pattern) if is_patch(read(path))):
             return found
-        raise Stop(f"--fix: there is no patch {fix}" + (", and no file with spaces in its name" if " " in fix else ""))
+        raise Stop(f"--fix: there is no patch {fix}" + (": give a folder, a mailbox or a pattern for several" if " " in fix else ""))
     if not is_patch(read(fix)):
         raise Stop(f"--fix: {fix} changes nothing: there is no diff in it (none judges the tree as it is)")
     mails = ["".join(part.get_payload(decode=True).decode(errors="replace") for part in mail.walk()
