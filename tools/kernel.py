@@ -380,6 +380,11 @@ class Kernel:
         self.args = args
         path = {"ours": OUR_FIX}.get(args.fix, os.path.abspath(os.path.expanduser(args.fix)))
         self.fix = [] if args.fix == "none" else patches_of(path)
+        for patch in self.fix:
+            for new in re.findall(r"(?m)^--- /dev/null\n\+\+\+ \w+/(\S+)", read(patch)):
+                if os.path.exists(os.path.join(ROOT, new)):
+                    raise Stop(f"--fix: it brings {new}, which every tree is given here:\nleave the mails of the tests "
+                               "and of their helpers out, as in fs/fuse/fix/")
         um = args.arch == "um"
         if not um and getattr(args, "selftest", False):
             raise Stop("--selftest: only UML boots from the host's files, leave --arch out")

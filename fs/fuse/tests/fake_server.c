@@ -743,16 +743,19 @@ static int fuse_fake_handle(struct fuse_fake_server *server, struct fuse_req *re
 				    ((const struct fuse_forget_in *)fuse_fake_in(req, 0))->nlookup);
 		return 0;
 	case FUSE_ACCESS:
+	case FUSE_FALLOCATE:
 	case FUSE_FLUSH:
 	case FUSE_FSYNC:
 	case FUSE_FSYNCDIR:
 	case FUSE_NOTIFY_REPLY:
 	case FUSE_RELEASE:
 	case FUSE_RELEASEDIR:
+	case FUSE_REMOVEXATTR:
 	case FUSE_SETXATTR:
 		return 0;
 	case FUSE_GETXATTR:
 		/* O_TRUNC asks for capabilities; many servers have no attributes. */
+	case FUSE_LSEEK:
 		return -ENOSYS;
 	}
 	fuse_fake_complain(server, "opcode %u is unknown here", opcode);

@@ -117,7 +117,7 @@ static int waits_do_message(struct fuse_fx_op *op)
 	return fuse_fx_send_malformed(op->fx, &msg);
 }
 
-/* Calls that send all the requests that there are about something; one of them is held. */
+/* Calls that send many requests about something, of which one is held. */
 
 /* There is no such name yet, nor is there in the end. */
 static int waits_use_name(struct fuse_fx_op *op)
@@ -158,6 +158,7 @@ static int waits_use_node(struct fuse_fx_op *op)
 	fc->no_getxattr = 0;
 	vfs_getxattr(&nop_mnt_idmap, path.dentry, "user.waits", NULL, 0);
 	vfs_setxattr(&nop_mnt_idmap, path.dentry, "user.waits", "", 0, 0);
+	vfs_removexattr(&nop_mnt_idmap, path.dentry, "user.waits");
 	fc->default_permissions = 0;
 	err = inode_permission(&nop_mnt_idmap, d_inode(path.dentry), MAY_READ | MAY_ACCESS);
 	fc->default_permissions = 1;
@@ -177,6 +178,8 @@ static int waits_use_file(struct fuse_fx_op *op)
 		return PTR_ERR(file);
 	kernel_write(file, &byte, 1, &written);
 	kernel_read(file, &byte, 1, &read);
+	vfs_llseek(file, 0, SEEK_DATA);
+	vfs_fallocate(file, 0, 0, 1);
 	vfs_fsync(file, 0);
 	fuse_fx_close_file(file);
 	return 0;
@@ -209,15 +212,17 @@ static const struct waits_opcode {
 	{ FUSE_GETXATTR, "GETXATTR" }, { FUSE_FLUSH, "FLUSH" }, { FUSE_OPENDIR, "OPENDIR" },
 	{ FUSE_READDIR, "READDIR" }, { FUSE_RELEASEDIR, "RELEASEDIR" },
 	{ FUSE_FSYNCDIR, "FSYNCDIR" }, { FUSE_ACCESS, "ACCESS" }, { FUSE_CREATE, "CREATE" },
-	{ FUSE_READDIRPLUS, "READDIRPLUS" },
+	{ FUSE_READDIRPLUS, "READDIRPLUS" }, { FUSE_REMOVEXATTR, "REMOVEXATTR" },
+	{ FUSE_LSEEK, "LSEEK" }, { FUSE_FALLOCATE, "FALLOCATE" },
 };
 
 #define OP(_name)	BIT_ULL(FUSE_##_name)
 #define OF_DIRECTORY	(OP(OPENDIR) | OP(READDIR) | OP(READDIRPLUS) | OP(FSYNCDIR) |	\
 			 OP(RELEASEDIR))
-#define OF_FILE		(OP(OPEN) | OP(READ) | OP(WRITE) | OP(FSYNC) | OP(FLUSH) | OP(RELEASE))
+#define OF_FILE		(OP(OPEN) | OP(READ) | OP(WRITE) | OP(LSEEK) | OP(FALLOCATE) |	\
+			 OP(FSYNC) | OP(FLUSH) | OP(RELEASE))
 #define OF_NODE		(OP(GETATTR) | OP(SETATTR) | OP(STATFS) | OP(GETXATTR) |	\
-			 OP(SETXATTR) | OP(ACCESS))
+			 OP(SETXATTR) | OP(REMOVEXATTR) | OP(ACCESS))
 #define OF_NAME		(OP(LOOKUP) | OP(CREATE) | OP(MKNOD) | OP(MKDIR) | OP(SYMLINK) |	\
 			 OP(READLINK) | OP(LINK) | OP(UNLINK) | OP(RMDIR) | OP(RENAME))
 
