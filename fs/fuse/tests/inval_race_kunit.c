@@ -793,7 +793,10 @@ static void race_pairs_of_points(struct kunit *test, struct fuse_fx_score *score
 static void race_points(struct kunit *test, struct fuse_fx_score *score, struct race *race,
 			const struct race_pair *pair, enum race_how how, unsigned int request)
 {
-	unsigned long step = race_all || *race_schedule != '*' || race_schedule[1] ? 1 : race_step;
+	/* Before the answer makes the node known a notification has few points. */
+	bool each = race_all || (pair->notification->node && how == RACE_ARRIVAL) ||
+		    strcmp(race_schedule, "*");
+	unsigned long step = each ? 1 : race_step;
 	unsigned long point = (pair->call - race_calls + pair->notification - race_notifications +
 			       ilog2(pair->state)) % step;
 	bool ran = true;

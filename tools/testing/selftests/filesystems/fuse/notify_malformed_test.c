@@ -481,14 +481,10 @@ static void refuse(struct __test_metadata *_metadata, int fd, const struct msg *
 static void expect_stale(struct __test_metadata *_metadata, int fd, __u64 stale,
 			 const char *what)
 {
-	__u64 seen = look_around(), may;
+	__u64 seen = look_around();
 
 	/* A node may go with its last name, and its data with it. */
-	may = stale << 32;
-	/* With a new epoch they go by and by: attributes are not believed meanwhile. */
-	if (stale == ALL_NAMES)
-		may |= stale << 16;
-	EXPECT_EQ(stale, seen & (~may | stale))
+	EXPECT_EQ(stale, seen & (~(stale << 32) | stale))
 		TH_LOG("behind %s: stale should be %#llx, and is %#llx", what,
 		       (unsigned long long)stale, (unsigned long long)seen);
 	if (seen & STORED)
