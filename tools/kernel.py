@@ -722,7 +722,7 @@ def stories() -> dict[str, tuple[str, str]]:
         text = read(file)
         suites = re.findall(r'\.name\s*= "(\w+)"', text) or [os.path.basename(file)[:-2]]
         for suite in suites if file.endswith(".c") else []:
-            for case in re.finditer(r"(?s)(?:/\*((?:(?!\*/).)*)\*/\n)?"
+            for case in re.finditer(r"(?s)(?:/\*((?:(?!\*/).)*)\*/[ \t\\]*\n\t?)?"
                                     r"(?:static void |RACE_CASE\(|TEST_F\(\w+, )(\w+)(?:\)|\(struct kunit \*test\))", text):
                 what = " ".join(re.sub(r"(?m)^\s*\*", "", case[1] or "").split())
                 found[f"{suite}.{case[2]}"] = what, f"{os.path.relpath(file, ROOT)}:{text[:case.start(2)].count(chr(10)) + 1}"

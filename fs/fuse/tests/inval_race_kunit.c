@@ -65,14 +65,14 @@ static bool race_any;
 #define RACE_TWICE_STEP	5
 
 enum race_state {
-	RACE_ABSENT		= BIT(0),	/* nothing is cached, and there is nothing */
-	RACE_UNCACHED		= BIT(1),	/* nothing is cached, but there is a file */
+	RACE_ABSENT		= BIT(0),	/* see RACE_CASES */
+	RACE_UNCACHED		= BIT(1),
 	RACE_NEGATIVE		= BIT(2),
 	RACE_FILE		= BIT(3),
 	RACE_HELD_FILE		= BIT(4),
-	RACE_EXPIRED		= BIT(5),	/* a file; the server is asked at its next use */
+	RACE_EXPIRED		= BIT(5),
 	RACE_EMPTY_DIRECTORY	= BIT(6),
-	RACE_DIRECTORY		= BIT(7),	/* with a child that is held */
+	RACE_DIRECTORY		= BIT(7),
 };
 
 static const char * const race_states[] = {
@@ -886,14 +886,27 @@ static void any_schedule(struct kunit *test)
 }
 
 #define RACE_CASE(_state) {							\
-	.name = _state, .run_case = race, .generate_params = kunit_array_gen_params, \
+	.name = #_state, .run_case = race, .generate_params = kunit_array_gen_params, \
 	.param_init = race_init, .module_name = KBUILD_MODNAME,			\
 }
 
 #define RACE_CASES {								\
-	RACE_CASE("absent"), RACE_CASE("uncached"), RACE_CASE("negative"),	\
-	RACE_CASE("file"), RACE_CASE("held_file"), RACE_CASE("expired"),	\
-	RACE_CASE("empty_directory"), RACE_CASE("directory"),			\
+	/* Nothing is cached, and there is nothing. */				\
+	RACE_CASE(absent),							\
+	/* Nothing is cached, but there is a file. */				\
+	RACE_CASE(uncached),							\
+	/* It is cached that there is nothing. */				\
+	RACE_CASE(negative),							\
+	/* A file is cached, and not in use. */					\
+	RACE_CASE(file),							\
+	/* A file is cached, and in use. */					\
+	RACE_CASE(held_file),							\
+	/* A file is cached; the server is asked at its next use. */		\
+	RACE_CASE(expired),							\
+	/* A directory is cached that has no child in use. */			\
+	RACE_CASE(empty_directory),						\
+	/* A directory is cached that has a child in use. */			\
+	RACE_CASE(directory),							\
 	KUNIT_CASE(any_schedule), {}						\
 }
 
