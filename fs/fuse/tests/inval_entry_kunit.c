@@ -912,24 +912,26 @@ static void late_answer_replaced(struct kunit *test)
  * Two listings fill the cache at the same time, one of them asked for before the
  * notification: that one does not go into the cache, even if it is the first to arrive.
  */
-static void late_listing(struct kunit *test)
+static void listing_arrives_late(struct kunit *test, bool empty)
 {
 	struct fuse_fixture *fx = test->priv;
 	struct fuse_fx_op readdir = { .path = { "dir" } };
-	struct fuse_fx_op inval = { .path = { "file" } };
-	struct kunit_thread *old, *new;
+	struct fuse_fx_op inval = { .path = { empty ? "other" : "file" } };
 	struct fuse_fake_hook *hold, *hold_new;
+	struct kunit_thread *old, *new;
 
 	fx->server->cache_dir = true;
 	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
+	if (!empty)
+		fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, empty ? "dir" : "dir/file"), 0);
 	hold = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEHIND);
 	old = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
 	fuse_fake_hold_wait(hold);
-	fuse_fake_remove(fx->server, "dir/file");
+	if (!empty)
+		fuse_fake_remove(fx->server, "dir/file");
 	fuse_fake_add(fx->server, "dir/other", S_IFREG | 0644);
-	notify_meanwhile(fx, inval, 0);
+	notify_meanwhile(fx, inval, empty ? -ENOENT : 0);
 	hold_new = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEFORE);
 	new = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
 	fuse_fake_hold_wait(hold_new);
@@ -941,31 +943,16 @@ static void late_listing(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "other"));
 }
 
-/* The same of an old listing that is empty: it does not say that the cache is complete. */
+/* What was listed before a name went, and another one came. */
+static void late_listing(struct kunit *test)
+{
+	listing_arrives_late(test, false);
+}
+
+/* An old listing that is empty does not say that the cache is complete. */
 static void late_listing_empty(struct kunit *test)
 {
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op readdir = { .path = { "dir" } };
-	struct fuse_fx_op inval = { .path = { "file" } };
-	struct fuse_fake_hook *hold, *hold_new;
-	struct kunit_thread *old, *new;
-
-	fx->server->cache_dir = true;
-	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	KUNIT_EXPECT_EQ(test, fuse_fx_stat(fx, "dir"), 0);
-	hold = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEHIND);
-	old = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
-	fuse_fake_hold_wait(hold);
-	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	notify_meanwhile(fx, inval, -ENOENT);
-	hold_new = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEFORE);
-	new = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
-	fuse_fake_hold_wait(hold_new);
-	fuse_fake_unhook(hold);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(old, NULL));
-	fuse_fake_unhook(hold_new);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(new, NULL));
-	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
+	listing_arrives_late(test, true);
 }
 
 /* A delete waits for the directory's lock, but the name is stale at once. */
