@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 
-from kernel import ROOT, Stop
+from lib.base import ROOT, Stop
 
 
 def git(tree: str, *options: str) -> str:

@@ -12,7 +12,7 @@ import statistics
 import time
 from typing import NamedTuple
 
-from kernel import ROOT, read
+from lib.base import ROOT, read
 
 OUT = os.path.join(ROOT, "out")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Iterator, NamedTuple
 
-from kernel import Stop
+from lib.base import Stop
 
 # What is easily taken for another of its kind: each is put in the place of each.
 ALIKE = (
@@ -79,7 +79,7 @@ class Parser:
             condition = self.words[self.at].start(), self.skip(")")
             return Part(word, start, self.skip(";") + 1, condition, tuple(parts))
         if word in ("for", "switch"):
-            raise Stop(f"the fix has a '{word}': teach Parser.statement() in tools/mistakes.py what that is")
+            raise Stop(f"the fix has a '{word}': teach Parser.statement() in tools/lib/mistakes.py what that is")
         if self.words[self.at + 1][0] == ":":
             return Part("label:", start, self.skip(":") + 1)
         end = self.skip(";") + 1

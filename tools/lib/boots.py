@@ -13,7 +13,9 @@ import tempfile
 import time
 from typing import Iterator
 
-from kernel import KTAP, REPORT, REPORT_PART, RESULT, SUBTEST, Kernel, kill_kernels, progress
+from lib.base import progress
+from lib.kernel import Kernel, kill_kernels
+from lib.log import KTAP, REPORT, REPORT_PART, RESULT, SUBTEST
 
 SILENCE = 20.0  # a kernel that has printed nothing for so many seconds waits for ever, if no other boot tells
 

@@ -14,8 +14,9 @@ import tempfile
 import time
 from typing import Any
 
-from kernel import (REPORT, REPORT_PART, ROOT, Kernel, Report, Stop, failures, flush_log, kill_kernels, parse,
-                    progress, read, run)
+from lib.base import ROOT, Stop, progress, read, run
+from lib.kernel import Kernel, flush_log, kill_kernels
+from lib.log import REPORT, REPORT_PART, Report, failures, parse
 
 SELFTESTS = "tools/testing/selftests/filesystems/fuse"
 NOBODY = 65534
@@ -84,9 +85,9 @@ def build_selftests(kernel: Kernel) -> list[str]:
 
 
 def build_programs(kernel: Kernel, *targets: str) -> str:
-    """Builds programs of tools/guest/; returns the folder."""
+    """Builds programs of tools/data/guest/; returns the folder."""
     output = os.path.join(kernel.build_dir, "programs")
-    make(kernel, output, "-C", output, "-f", os.path.join(ROOT, "tools/guest/Makefile"), *targets)
+    make(kernel, output, "-C", output, "-f", os.path.join(ROOT, "tools/data/guest/Makefile"), *targets)
     return output
 
 
@@ -97,7 +98,7 @@ def boot(kernel: Kernel, files: list[str], command: list[str], limit: int, **env
     outcome = Outcome(command[0], os.path.join(kernel.build_dir, f"guest-{command[0]}.log"))
     progress.enter(command[0], outcome.log)
     with tempfile.TemporaryDirectory() as home, open(outcome.log, "w") as out:
-        for file in [os.path.join(ROOT, "tools/guest/init"), *files]:
+        for file in [os.path.join(ROOT, "tools/data/guest/init"), *files]:
             shutil.copy(file, home)
         linux = shutil.copy(kernel.linux, home)
         os.mkdir(os.path.join(home, "uml"))
@@ -161,7 +162,7 @@ def check_names(names: list[str]) -> None:
 def selftests(kernel: Kernel, only: list[str] | None = None, **environment: object) -> list[Outcome]:
     """Runs the selftests and libfuse's examples, or only some of them, each in a boot of its own."""
     tests = {os.path.basename(program): [program] for program in build_selftests(kernel)}
-    tests["examples"] = [os.path.join(ROOT, "tools/guest/examples")]
+    tests["examples"] = [os.path.join(ROOT, "tools/data/guest/examples")]
     if not only or "examples" in only:
         programs = build_programs(kernel, "examples")
         tests["examples"] += [os.path.join(programs, name) for name in os.listdir(programs)]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import glob
 import hashlib
 import json
 import os
@@ -13,8 +14,11 @@ import re
 import time
 from typing import Any
 
-from guest import Outcome, boot, build_selftests
-from kernel import BUILD, ROOT, Kernel, Result, Schedules, Stop, failures, overlay, progress, read, signals
+from lib.guest import Outcome, boot, build_selftests
+from lib.base import BUILD, ROOT, Stop, progress, read, signals
+from lib.kernel import Kernel
+from lib.log import Result, Schedules, failures
+from lib.stage import overlay
 
 LOG = "kernel_log.outside_of_cases"
 LIBFUSE = "inval_entry_test"  # tells stories of these suites, by the same names:
@@ -89,8 +93,8 @@ class Column:
     def file(self, tree: str) -> str:
         """Where the result is kept: named after all that decides it."""
         files = [file for file in overlay() if "/Documentation/" not in file]
-        files += [*self.kernel.configs, *(os.path.join(ROOT, "tools", name) for name in (
-            "kernel.py", "guest.py", "guest/init", "column.py"))]
+        files += [*self.kernel.configs, *sorted(glob.glob(os.path.join(ROOT, "tools/lib/*.py"))),
+                  os.path.join(ROOT, "tools/data/guest/init")]
         parts = [tree, *(part for file in files for part in (file, read(file)))]
         parts += map(read, self.kernel.fix)
         name = hashlib.sha256("\0".join(parts).encode(errors="backslashreplace")).hexdigest()[:20]

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Steps 3 to 5 of a verdict: the staged tree is configured, built and booted by its own kunit.py."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import glob
+import hashlib
+import os
+import re
+import shlex
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Iterable
+
+from lib.base import BUILD, ROOT, Stop, positive, progress, read, run
+from lib.log import TIME_IS_UP, Result, parse, read_log
+from lib.stage import KUNIT, OUR_FIX, check_tree, patches_of, stage
+
+PROFILES = os.path.join(ROOT, "tools/data/profiles")
+# Where distributions have ccache under the names of compilers, and where it keeps what they have made.
+CCACHE = ("/usr/lib/ccache", "/usr/lib64/ccache", "/usr/lib/ccache/bin")
+KEPT = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "fuse-inval-kunit/ccache")
+TOOLCHAIN = ("binutils", "clang", "cpp", "gcc", "libc6-dev", "libclang", "libllvm", "linux-libc-dev")  # of Debian
+
+
+def with_ccache() -> dict[str, str]:
+    """For the environment of UML's build: ccache, if it is there, with a folder of our own.
+
+    It knows what a file includes from what the compiler tells kbuild. That leaves out the headers of the system: they
+    and the tools are looked at here, as Debian installed them. Nobody tells what assembly embeds: KAFLAGS makes ccache
+    read it first, and keep away from an .incbin. Other architectures overwrite these flags."""
+    # The date and the number of a build would be compiled anew each time.
+    env = {"KBUILD_BUILD_TIMESTAMP": "2000-01-01", "KBUILD_BUILD_VERSION": "1"}
+    compilers = next((path for path in CCACHE if os.path.exists(os.path.join(path, "gcc"))), "")
+    if not compilers or not os.path.isabs(KEPT):
+        return env
+    with contextlib.suppress(OSError):
+        os.makedirs(KEPT, exist_ok=True)
+        if os.stat(KEPT).st_uid == os.getuid() and os.access(KEPT, os.W_OK):  # or folders in it are somebody else's
+            files = sorted(path for name in TOOLCHAIN for path in glob.glob(f"/var/lib/dpkg/info/{name}*.md5sums"))
+            tools = hashlib.sha256("".join(map(read, files)).encode()).hexdigest()
+            env.update(PATH=f"{compilers}:{os.environ.get('PATH', os.defpath)}",  # so that no command line says so
+                       CCACHE_CONFIGPATH="/dev/null", CCACHE_DIR=KEPT, CCACHE_MAXSIZE="1G", CCACHE_NAMESPACE=tools,
+                       CCACHE_DEPEND="1", KAFLAGS="-Wp,-UNO_DIRECT_MODE")
+    return env
+
+
+def kernels(binary: str) -> list[int]:
+    """The processes of the UML kernels that run."""
+    found = []
+    for exe in glob.glob("/proc/[0-9]*/exe"):
+        with contextlib.suppress(OSError):  # gone, or not ours
+            found += [int(exe.split("/")[2])] if os.readlink(exe) == binary else []
+    return found
+
+
+def kill_kernels(binary: str) -> None:
+    """A UML kernel has a session of its own, and may hang in a way that ignores SIGTERM."""
+    for pid in kernels(binary):
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def flush_log(mconsole: str, *more: str) -> None:
+    """KUnit prints a result without its newline, and the kernel keeps that back until it prints
+    something else. Have a hung one do so, or its last result is missing from the log. More are commands."""
+    for text in (f"log {TIME_IS_UP}\n", *more):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client, contextlib.suppress(OSError):
+            client.bind("")
+            client.settimeout(3)
+            client.sendto(struct.pack("=III512s", 0xcafebabe, 2, len(text), text.encode()), mconsole)
+            while struct.unpack("=II", client.recv(1024)[:8])[1]:  # there is more to be said
+                pass
+
+
+class Sleeper:
+    """Tells when a kernel waits for ever: for longer than two waits of the suites in a row, it has slept."""
+    SECONDS = 12
+
+    def __init__(self, binary: str) -> None:
+        self.binary, self.looked, self.busy, self.used, self.long, self.now = binary, 0.0, time.monotonic(), 0, False, False
+
+    def __call__(self) -> bool:
+        now, states, used = time.monotonic(), "", 0
+        for pid in kernels(self.binary) if now - self.looked >= 1 else ():
+            with contextlib.suppress(OSError):
+                stat = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+                states, used = states + stat[0], used + int(stat[11]) + int(stat[12])
+        if now - self.looked >= 1:
+            # An idle one still uses a few hundredths of a second, with several processors and a clock for each.
+            if not states or "R" in states or used - self.used > 10 * (now - self.looked):
+                self.busy = now
+            self.looked, self.used, self.long, self.now = now, used, now - self.busy > self.SECONDS, now > self.busy
+        return self.long
+
+
+class Kernel:
+    """A tree with a fix, in a profile."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        """Takes what add_arguments() asks for, and stops before anything that takes long if it makes no sense."""
+        self.args = args
+        path = {"ours": OUR_FIX}.get(args.fix, os.path.abspath(os.path.expanduser(args.fix)))
+        self.fix = [] if args.fix == "none" else patches_of(path)
+        for patch in self.fix:
+            for new in re.findall(r"(?m)^--- /dev/null\n\+\+\+ \w+/(\S+)", read(patch)):
+                if os.path.exists(os.path.join(ROOT, new)):
+                    raise Stop(f"--fix: it brings {new}, which every tree is given here:\nleave the mails of the tests "
+                               "and of their helpers out, as in fs/fuse/fix/")
+        um = args.arch == "um"
+        if not um and getattr(args, "selftest", False):
+            raise Stop("--selftest: only UML boots from the host's files, leave --arch out")
+        self.configs = [os.path.join(ROOT, ".kunitconfig" if um else "fs/fuse/.kunitconfig")]
+        for name in args.profile.split(","):
+            file = os.path.join(PROFILES, name + ".config")
+            if not os.path.isfile(file):
+                there = (os.path.basename(other)[:-len(".config")] for other in glob.glob(PROFILES + "/*"))
+                raise Stop(f"--profile: there is no {name}, only " + ", ".join(sorted(there)))
+            self.configs += [file] if um or name != "fast" else []  # that one is about UML
+        self.make_options = self.asked("make options", "make_options")
+        if um:
+            self.arch, self.boot_options = [], self.asked("kernel arguments of UML", "kernel_args")
+        else:
+            cross = [f"--cross_compile={args.cross_compile}"] if args.cross_compile else []
+            self.arch, self.boot_options = [f"--arch={args.arch}", *cross], self.asked("qemu arguments", "qemu_args")
+        if not args.timeout:
+            args.timeout = max([120, *(int(seconds) for config in self.configs
+                                       for seconds in re.findall("^# seconds of a boot: (.*)", read(config), re.M))])
+        progress.enter("source")
+        answer = os.path.join(BUILD, "kernel-source.out")
+        if not args.kdir and run([os.path.join(ROOT, "tools/kernel-source")], answer, err=None):
+            raise Stop("tools/kernel-source gave no kernel tree; --kdir DIR takes one of your own")
+        self.kdir = os.path.realpath(os.path.expanduser(args.kdir) if args.kdir else read(answer).strip())
+        self.version = check_tree(self.kdir)
+        self.name = re.sub(r"[^\w.+-]", "_", os.path.basename(self.kdir))
+        self.home = os.path.join(BUILD, f"{self.name}-{hashlib.sha256(self.kdir.encode()).hexdigest()[:6]}")
+        self.src = os.path.join(self.home, "src")
+        # In the tree, because kbuild calls that "..", wherever it is: so a file that was compiled for another is known.
+        self.build_dir = os.path.join(self.src, "kunit-" + args.profile + ("" if um else "-" + args.arch))
+        self.linux = os.path.join(self.build_dir, "linux")
+        self.test_log = os.path.join(self.build_dir, "test.log")  # kunit.py's
+        self.run_log = os.path.join(self.build_dir, "judge-run.log")
+
+    def asked(self, what: str, option: str) -> list[str]:
+        """What comments of the profiles say beyond the configuration, as options of kunit.py."""
+        return [f"--{option}={word}" for config in self.configs
+                for words in re.findall(f"^# {what}: (.*)", read(config), re.M) for word in shlex.split(words)]
+
+    def __str__(self) -> str:
+        fix = {"ours": "ours (fs/fuse/fix/)", "none": "none (the tree as it is)"}.get(self.args.fix, self.args.fix)
+        arch = f", {self.args.arch}" if self.args.arch != "um" else ""
+        return f"Linux {self.version} ({self.name}), fix: {fix}, profile {self.args.profile}{arch}"
+
+    def again(self) -> str:
+        """The command that judges this one alone."""
+        given = ((name, vars(self.args)[name]) for name in ("kdir", "fix", "profile"))
+        return " ".join(["tools/judge", *(f"--{name} {shlex.quote(value)}" for name, value in given
+                                          if value not in (None, "ours", "fast"))])
+
+    def kunit(self, command: str, *options: str) -> list[str]:
+        return [sys.executable, os.path.join(self.src, KUNIT), command, f"--build_dir={self.build_dir}", *options]
+
+    def configuration(self) -> str:
+        """All that is asked for, and what came of it; the stage has no .config when a Kconfig file has changed."""
+        files = (*self.configs, os.path.join(self.src, "tools/testing/kunit/configs/arch_uml.config"),
+                 os.path.join(self.build_dir, ".config"))
+        return "\n".join([*self.make_options, *(read(file) if os.path.exists(file) else "" for file in files)])
+
+    def build(self) -> None:
+        progress.enter("stage", self.src)
+        stage(self.kdir, self.version, self.fix, self.home)
+        os.makedirs(self.build_dir, exist_ok=True)
+        log = os.path.join(self.build_dir, "judge-build.log")
+        progress.enter("build", log)
+        options = [*self.arch, *self.make_options, *self.asked("instead", "kconfig_add"),
+                   *(f"--kunitconfig={config}" for config in self.configs)]
+        jobs = f"--jobs={self.args.jobs}"
+        env = {} if self.arch else with_ccache()
+        failed, configured = 0, ""
+        if not self.arch:
+            # As `kunit.py build`, but without its first half when there is nothing to configure, and without what is for
+            # editors and debuggers: that is half of the time, most of the time.
+            known = os.path.join(self.build_dir, "judge-config")
+            if not os.path.exists(known) or read(known) != self.configuration():
+                failed = run(self.kunit("config", *options), log, more=env)
+                with open(known, "w") as file:
+                    file.write("" if failed else self.configuration())
+            configured = "" if failed else read(self.build_dir, ".config")
+            failed = failed or run(["make", "-C", self.src, "ARCH=um", f"O={self.build_dir}", jobs,
+                                    *(option.split("=", 1)[1] for option in self.make_options), "linux"], log, more=env)
+        if self.arch or not failed and read(self.build_dir, ".config") != configured:
+            # If kbuild found another compiler, kunit.py says whether all that we ask for is still there.
+            failed = run(self.kunit("build", jobs, *options), log, more=env)
+        if not failed:
+            return
+        lines = [re.sub(r"^(ERROR:root:|\.\./)|" + re.escape(self.src + "/"), "", line.strip()) for line in read(log).splitlines()]
+        why: list[str] = []
+        for pattern in ("^ccache: error: ", r":\d+: (fatal )?error: ", "undefined reference|multiple definition|ERROR: modpost",
+                        "Missing: |ConfigError|Multiple values", r"Kconfig.*:\d+:|not found|\*\*\* \w", "."):
+            why = why or [line for line in lines if re.search(pattern, line)][:3]
+        raise Stop("\n".join(["the kernel does not build:", *why, f"log: {log}"]))
+
+    def exec(self, log: str, timeout: int, *options: str) -> str:
+        """Boots once through kunit.py, which writes the kernel's log to test_log. Says how it hung, if it did."""
+        hung: list[str] = []
+        sleeps = Sleeper(self.linux)
+        with tempfile.TemporaryDirectory() as uml_dir:
+            def time_is_up() -> None:
+                hung.append("it waits for ever" if sleeps.long else f"it was ended after {timeout} s")
+                flush_log(os.path.join(uml_dir, "kernel/mconsole"), *["sysrq w"] * sleeps.now)  # where tasks wait
+                time.sleep(0.2)  # out of the interrupt that read this
+                # One that runs panics and says where it was: sent to the thread, this comes before the clock's signal.
+                for pid in kernels(self.linux):
+                    ctypes.CDLL(None).tgkill(pid, pid, signal.SIGSEGV)
+                end = time.monotonic() + 3
+                while kernels(self.linux) and time.monotonic() < end:
+                    time.sleep(0.1)
+                kill_kernels(self.linux)
+            uml = [] if self.arch else [f"--kernel_args=uml_dir={uml_dir}", "--kernel_args=umid=kernel"]
+            try:
+                run(self.kunit("exec", f"--timeout={timeout + 30}", *self.arch, *uml, *self.boot_options,
+                               *options), log, limit=timeout, at_limit=time_is_up, stuck=(lambda: False) if self.arch else sleeps)
+            finally:
+                kill_kernels(self.linux)
+        return "".join(hung)
+
+    def boot(self, *options: str) -> Result:
+        """Runs the suites, or those that kunit.py's options choose."""
+        progress.enter("run", self.test_log)
+        open(self.test_log, "w").close()  # never judge the last run's
+        hung = self.exec(self.run_log, self.args.timeout, *options)
+        lines = read_log(self.test_log)
+        plan = [line for line in lines if re.match(r"1\.\.\d+$", line)][:1]
+        if self.args.arch == "s390" and plan == [f"1..{sum(bool(re.match('(not )?ok ', line)) for line in lines)}"]:
+            lines.append("reboot: Restarting")  # which that does without a word
+        result = Result(lines, hung, parse(self.src, lines), not self.arch)
+        if result.unfinished and result.booted:
+            result.find_where(self.list_cases(options))
+        return result
+
+    def places(self, addresses: Iterable[str]) -> list[str]:
+        """Function, file, line and what stands there, or "", for each address that a call returns to."""
+        # That is behind the call. Of functions that are inlined, the last one is not.
+        done = subprocess.run(["addr2line", "-a", "-i", "-f", "-e", self.linux, *(hex(max(int(one, 16), 1) - 1) for one in addresses)],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        found = []
+        for answer in re.split("(?m)^0x", done.stdout)[1:]:
+            function, place = answer.splitlines()[-2:]
+            path, _, line = re.sub(r"^.*/\.\./| \(discriminator.*", "", place).partition(":")
+            file = os.path.join(self.src, path)
+            said = read(file).splitlines()[int(line) - 1].strip() if line.isdigit() and os.path.isfile(file) else ""
+            found.append(f"{function}(), {path}:{line}" + f": {said}" * bool(said) if function != "??" else "")
+        return found
+
+    def frames(self, text: str) -> list[str]:
+        """Where a trace of UML's went through fs/fuse/, innermost first. It is all that looks like an address there."""
+        addresses = [f"{int(one, 16) + (kind[0] == 'R'):x}" for kind, one in re.findall(r"(RIP: \w+:0x|\[<)([0-9a-f]+)", text) if not self.arch]
+        return [place for place in dict.fromkeys(self.places(addresses)) if ", fs/fuse/" in place
+                and not re.search("/tests/|}$", place)][:3]
+
+    def name_addresses(self, text: str) -> str:
+        """Text of the kernel's, with function, file and line in place of addresses as the race suite prints them."""
+        def name(match: re.Match[str]) -> str:
+            return next(iter(self.places([match[1]])), "") or match[0]
+        enum = read(self.src, "include/uapi/linux/fuse.h").partition("enum fuse_opcode {")[2].partition("};")[0]
+        opcodes = {number: opcode for opcode, number in re.findall(r"\tFUSE_(\w+)\s*= (\d+),", enum)}
+        text = re.sub(r"opcode (\d+)", lambda match: opcodes.get(match[1], match[0]), text)
+        return re.sub(r"\S+ at (0x[0-9a-f]{8,16})\b", name, text)
+
+    def list_cases(self, options: Iterable[str]) -> list[str]:
+        kept, log = (os.path.join(self.build_dir, name) for name in ("judge-test.log", "judge-list.log"))
+        open(self.test_log, "a").close()
+        os.replace(self.test_log, kept)  # this boot writes another one
+        self.exec(log, 20, "--list_tests", *options)
+        os.replace(kept, self.test_log)
+        return re.findall(r"^[^\s.\[]+\.[^\s.]+$", read(log), re.M)
+
+
+    def list_schedules(self) -> list[str]:
+        """What --schedule chooses from, without where one is stopped."""
+        result = self.boot("--kernel_args=fuse_kunit.schedule=", "fuse_inval_race")
+        return [f"{parameter.name}:*" for suite in result.tests.subtests for case in suite.subtests for parameter in case.subtests]
+
+
+def add_arguments(parser: argparse.ArgumentParser, fix: bool = True, timeout: int | None = None) -> None:
+    """Which kernel, for Kernel()."""
+    parser.set_defaults(fix="ours", profile="fast", arch="um", cross_compile="")
+    parser.add_argument("--kdir", metavar="DIR", help="kernel tree (Linux 7.2 or later, git checkout or not, not "
+                        "configured in place); only read (default: the one tools/kernel-source gets)")
+    if fix:
+        parser.add_argument("--fix", metavar="ours|none|PATCHES", help="ours: fs/fuse/fix/; none: the tree as "
+                            "it is; PATCHES: -p1 patches instead of ours, as a file, a mailbox, a folder, or a pattern, in order (default: ours)")
+    parser.add_argument("--timeout", metavar="SECONDS", type=positive, default=timeout,
+                        help=f"of a boot (default: {timeout or '120, with the profile debug 600'})")
+    parser.add_argument("--jobs", metavar="N", type=positive, default=os.cpu_count() or 1, help="of make (default: all CPUs)")
