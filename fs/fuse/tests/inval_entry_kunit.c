@@ -982,10 +982,20 @@ static void delete_parent_locked(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
 }
 
+static const unsigned int rename_flags[] = { RENAME_EXCHANGE, 0 };
+
+static void rename_flags_desc(const unsigned int *flags, char *desc)
+{
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s", *flags ? "exchange" : "over");
+}
+
+KUNIT_ARRAY_PARAM(rename_flags, rename_flags, rename_flags_desc);
+
 /* What has the name in the end is what a delete is about, and that dies altogether. */
 static void race_delete(struct kunit *test)
 {
-	struct fuse_fx_op exchange = { .path = { "dir/old", "dir/new" }, .flags = RENAME_EXCHANGE };
+	const unsigned int *flags = test->param_value;
+	struct fuse_fx_op rename = { .path = { "dir/new", "dir/old" }, .flags = *flags };
 	struct fuse_fx_op delete = { .path = { "old" } };
 	struct fuse_fixture *fx = test->priv;
 	struct kunit_thread *server, *caller;
@@ -1000,14 +1010,14 @@ static void race_delete(struct kunit *test)
 	old = fuse_fx_hold(fx, "dir/old");
 	new = fuse_fx_hold(fx, "dir/new");
 
-	hold = fuse_fake_hold(fx->server, FUSE_RENAME2, FUSE_FAKE_STOP_BEFORE);
-	caller = fuse_fx_run(fx, fuse_fx_do_rename, &exchange);
+	hold = fuse_fake_hold(fx->server, *flags ? FUSE_RENAME2 : FUSE_RENAME, FUSE_FAKE_STOP_BEFORE);
+	caller = fuse_fx_run(fx, fuse_fx_do_rename, &rename);
 	fuse_fake_hold_wait(hold);
 	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
 	/* If it ends without waiting, it has to be right as well. */
 	kunit_thread_sleeps_on_rwsem(server, &d_inode(dir)->i_rwsem);
 	fuse_fake_let_go(fx->server);
-	expect_answer(fx, caller, "the exchange of 'old' and 'new'", 0);
+	expect_answer(fx, caller, "the rename of 'new' to 'old'", 0);
 	expect_answer(fx, server, "the delete of 'old', which waited for it,", 0);
 	/* What is renamed meanwhile may lose its timeout under its new name, too. */
 	fuse_fake_take_back(fx->server, delete.parent, "new", false);
@@ -1015,6 +1025,8 @@ static void race_delete(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, fuse_fx_dead(new));
 	KUNIT_EXPECT_TRUE(test, cant_mount(new));
 	KUNIT_EXPECT_EQ(test, d_inode(new)->i_nlink, 0);
+	if (!*flags)
+		return;
 	KUNIT_EXPECT_FALSE(test, d_unhashed(old));
 	KUNIT_EXPECT_FALSE(test, fuse_fx_dead(old));
 	KUNIT_EXPECT_FALSE(test, cant_mount(old));
@@ -1062,7 +1074,7 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(late_listing_empty),
 	KUNIT_CASE(delete_parent_locked),
 	KUNIT_CASE(delete_waits),
-	KUNIT_CASE(race_delete),
+	KUNIT_CASE_PARAM(race_delete, rename_flags_gen_params),
 	{}
 };
 

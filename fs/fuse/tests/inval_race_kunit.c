@@ -50,7 +50,7 @@ module_param_named(schedule, race_schedule, charp, 0444);
 MODULE_PARM_DESC(schedule, "Pattern of the schedules to run, such as file.inval.unlink:*");
 
 /* A schedule takes ten times as long with KASAN and lockdep. */
-static unsigned int race_step = IS_ENABLED(CONFIG_KASAN) ? 64 : 16;
+static unsigned int race_step = IS_ENABLED(CONFIG_KASAN) ? 64 : 32;
 module_param_named(step, race_step, uint, 0444);
 MODULE_PARM_DESC(step, "Of so many preemption points the suite fuse_inval_race takes one");
 
