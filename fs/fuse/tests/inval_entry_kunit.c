@@ -1010,7 +1010,8 @@ static void race_delete(struct kunit *test)
 	old = fuse_fx_hold(fx, "dir/old");
 	new = fuse_fx_hold(fx, "dir/new");
 
-	hold = fuse_fake_hold(fx->server, *flags ? FUSE_RENAME2 : FUSE_RENAME, FUSE_FAKE_STOP_BEFORE);
+	hold = fuse_fake_hold(fx->server, *flags ? FUSE_RENAME2 : FUSE_RENAME,
+			      FUSE_FAKE_STOP_BEFORE);
 	caller = fuse_fx_run(fx, fuse_fx_do_rename, &rename);
 	fuse_fake_hold_wait(hold);
 	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);

@@ -969,24 +969,33 @@ TEST_F(inval_entry, name_length)
  */
 TEST_F(inval_entry, race_delete)
 {
-	struct call exchange = { FUSE_RENAME2, "dir/old", "dir/new", RENAME_EXCHANGE };
-	fuse_ino_t dir = server_add("dir", S_IFDIR);
-	fuse_ino_t child;
-	int old, new;
+	struct call renames[] = {
+		{ FUSE_RENAME2, "exchanged/new", "exchanged/old", RENAME_EXCHANGE },
+		{ FUSE_RENAME, "replaced/new", "replaced/old" },
+	};
+	static const char * const dirs[] = { "exchanged", "replaced" };
+	int i, old, new;
 
-	server_add("dir/old", S_IFDIR);
-	child = server_add("dir/new", S_IFDIR);
-	old = hold("dir/old");
-	new = hold("dir/new");
+	for (i = 0; i < 2; i++) {
+		struct call *rename = &renames[i];
+		fuse_ino_t dir = server_add(dirs[i], S_IFDIR);
+		fuse_ino_t child = server_add(rename->path, S_IFDIR);
 
-	EXPECT_EQ(0, notify_during(&exchange, true, DELETE, dir, child, "old"));
-	EXPECT_EQ(0, exchange.err);
-	EXPECT_TRUE(gone(new));
-	EXPECT_EQ(0, links(new));
-	EXPECT_FALSE(alive(new));
-	EXPECT_FALSE(gone(old));
-	EXPECT_NE(0, links(old));
-	EXPECT_TRUE(alive(old));
+		server_add(rename->new, S_IFDIR);
+		old = hold(rename->new);
+		new = hold(rename->path);
+
+		EXPECT_EQ(0, notify_during(rename, true, DELETE, dir, child, "old"));
+		EXPECT_EQ(0, rename->err);
+		EXPECT_TRUE(gone(new));
+		EXPECT_EQ(0, links(new));
+		EXPECT_FALSE(alive(new));
+		if (!rename->flags)
+			continue;
+		EXPECT_FALSE(gone(old));
+		EXPECT_NE(0, links(old));
+		EXPECT_TRUE(alive(old));
+	}
 }
 
 TEST_HARNESS_MAIN
