@@ -66,12 +66,18 @@ void notrace __sanitizer_cov_trace_pc(void)
 {
 	struct kunit_thread *thread;
 
-	/* Not for the rest of the kernel. */
-	if (likely(list_empty(&kunit_point_threads)) || kthread_func(current) != kunit_thread_fn)
+	/* Not for the rest of the kernel; and nobody is preempted there. */
+	if (likely(list_empty(&kunit_point_threads)) || preempt_count())
 		return;
-	thread = kthread_data(current);
-	/* Nobody is preempted there; or it sleeps soon, and must not be woken. */
-	if (!thread->counts || preempt_count() || irqs_disabled() || !task_is_running(current))
+	preempt_disable_notrace();
+	list_for_each_entry(thread, &kunit_point_threads, list)
+		if (thread->task == current)
+			break;
+	preempt_enable_notrace();
+	if (list_entry_is_head(thread, &kunit_point_threads, list))
+		return;
+	/* Or it sleeps soon, and must not be woken. */
+	if (!thread->counts || irqs_disabled() || !task_is_running(current))
 		return;
 	if (thread->points++ != READ_ONCE(thread->stop_at))
 		return;

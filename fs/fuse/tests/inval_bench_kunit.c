@@ -181,7 +181,7 @@ struct bench_work {
 	int (*call)(struct fuse_fx_op *op);
 	const char *name;
 	unsigned int calls;
-	unsigned int threads;
+	unsigned int threads;	/* or one on each processor if 0 */
 	bool many;	/* a directory for each */
 	int expected;
 	u32 opcode;	/* the server is asked by each call, or not at all if 0 */
@@ -211,6 +211,7 @@ static void threads(struct kunit *test)
 {
 	static const char * const dirs[BENCH_THREADS] = { "d0", "d1", "d2", "d3" };
 	const struct bench_work *work = test->param_value;
+	unsigned int nr = work->threads ?: min(num_online_cpus(), BENCH_THREADS);
 	struct kunit_thread *running[BENCH_THREADS];
 	u64 values[BENCH_ROUNDS / 3], start;
 	char paths[BENCH_THREADS][16];
@@ -219,9 +220,9 @@ static void threads(struct kunit *test)
 	u64 parents[BENCH_THREADS];
 	int at, err;
 
-	if (work->threads > num_online_cpus())
+	if (!work->threads && nr < 2)
 		kunit_skip(test, "not enough processors");
-	for (i = 0; i < (work->many ? work->threads : 1); i++) {
+	for (i = 0; i < (work->many ? nr : 1); i++) {
 		parents[i] = get_node_id(d_inode(bench_dir(fx, dirs[i])));
 		/* Whoever looks at a name in it asks for that, each time. */
 		fx->server->entry_valid = 0;
@@ -236,7 +237,7 @@ static void threads(struct kunit *test)
 
 	for (round = 0; round < ARRAY_SIZE(values); round++) {
 		start = ktime_get_ns();
-		for (i = 0; i < work->threads; i++) {
+		for (i = 0; i < nr; i++) {
 			struct fuse_fx_op op = { .path = { paths[i] }, .data = (void *)work };
 
 			name = work->many ? i : 0;
@@ -245,17 +246,17 @@ static void threads(struct kunit *test)
 			snprintf(paths[i] + at, sizeof(paths[i]) - at, work->name, i);
 			running[i] = fuse_fx_run(fx, bench_do_work, &op);
 		}
-		for (i = 0; i < work->threads; i++) {
+		for (i = 0; i < nr; i++) {
 			KUNIT_ASSERT_TRUE(test, kunit_thread_join(running[i], &err));
 			KUNIT_EXPECT_EQ(test, err, 0);
 		}
-		values[round] = div_u64(ktime_get_ns() - start, work->threads * work->calls);
+		values[round] = div_u64(ktime_get_ns() - start, nr * work->calls);
 	}
 	asked = fuse_fake_requests(fx->server, work->opcode) - asked;
 	if (work->opcode)
-		KUNIT_EXPECT_GE(test, asked, ARRAY_SIZE(values) * work->threads * work->calls);
+		KUNIT_EXPECT_GE(test, asked, ARRAY_SIZE(values) * nr * work->calls);
 	fuse_fake_take_back_all(fx->server);
-	bench_say(test, work->what, work->threads, values, ARRAY_SIZE(values));
+	bench_say(test, work->what, nr, values, ARRAY_SIZE(values));
 }
 
 static const struct bench_row bench_rows[] = {
@@ -279,19 +280,19 @@ static void bench_row_desc(const struct bench_row *row, char *desc)
 KUNIT_ARRAY_PARAM(bench_row, bench_rows, bench_row_desc);
 
 static const struct bench_work bench_works[] = {
-	{ "expire, one directory, threads", bench_do_expire, "f%u", 50000, 4 },
-	{ "expire, a directory each, threads", bench_do_expire, "f%u", 50000, 4, .many = true },
+	{ "expire, one directory, threads", bench_do_expire, "f%u", 50000, 0 },
+	{ "expire, a directory each, threads", bench_do_expire, "f%u", 50000, 0, .many = true },
 	{ "LOOKUP, threads", fuse_fx_do_stat, "absent%u", 10000, 1,
 	  .expected = -ENOENT, .opcode = FUSE_LOOKUP },
-	{ "LOOKUP, threads", fuse_fx_do_stat, "absent%u", 10000, 4,
+	{ "LOOKUP, threads", fuse_fx_do_stat, "absent%u", 10000, 0,
 	  .expected = -ENOENT, .opcode = FUSE_LOOKUP },
 	{ "LOOKUP to revalidate, threads", fuse_fx_do_stat, "f%u", 10000, 1,
 	  .opcode = FUSE_LOOKUP },
-	{ "LOOKUP to revalidate, threads", fuse_fx_do_stat, "f%u", 10000, 4,
+	{ "LOOKUP to revalidate, threads", fuse_fx_do_stat, "f%u", 10000, 0,
 	  .opcode = FUSE_LOOKUP },
 	{ "READDIRPLUS of 16, threads", fuse_fx_do_readdir, ".", 1000, 1,
 	  .opcode = FUSE_READDIRPLUS },
-	{ "READDIRPLUS of 16, threads", fuse_fx_do_readdir, ".", 1000, 4,
+	{ "READDIRPLUS of 16, threads", fuse_fx_do_readdir, ".", 1000, 0,
 	  .opcode = FUSE_READDIRPLUS },
 };
 
