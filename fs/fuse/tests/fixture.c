@@ -28,8 +28,8 @@
 
 /* The same numbers every time, unless one asks for others: a verdict should last. */
 #define FUSE_FX_SEED	1
-static unsigned int fuse_fx_seed_arg = FUSE_FX_SEED;
-module_param_named(seed, fuse_fx_seed_arg, uint, 0444);
+static unsigned int fuse_fx_seed = FUSE_FX_SEED;
+module_param_named(seed, fuse_fx_seed, uint, 0444);
 MODULE_PARM_DESC(seed, "What random numbers and the order of parameters start from");
 
 static char fuse_fx_left[64];
@@ -169,20 +169,14 @@ struct file_system_type fuse_fx_fs_type = {
 	.kill_sb		= fuse_fx_kill_sb,
 };
 
-u64 fuse_fx_seed(struct kunit *test)
-{
-	kunit_info(test, "seed %u\n", fuse_fx_seed_arg);
-	return fuse_fx_seed_arg;
-}
-
 void fuse_fx_shuffle(void *params, size_t nr, size_t size)
 {
 	struct rnd_state random;
 	char *param = params;
 	size_t i, j, k;
 
-	prandom_seed_state(&random, fuse_fx_seed_arg);
-	for (i = nr; fuse_fx_seed_arg != FUSE_FX_SEED && i > 1; i--) {
+	prandom_seed_state(&random, fuse_fx_seed);
+	for (i = nr; fuse_fx_seed != FUSE_FX_SEED && i > 1; i--) {
 		j = prandom_u32_state(&random) % i;
 		for (k = 0; k < size; k++)
 			swap(param[(i - 1) * size + k], param[j * size + k]);

@@ -128,18 +128,6 @@ __printf(3, 4) void fuse_fx_broken(struct fuse_fixture *fx, enum fuse_fx_propert
 				   const char *fmt, ...);
 
 /**
- * fuse_fx_seed() - What the random numbers of a test start from
- * @test: The test context object.
- *
- * It is the kernel argument fuse_kunit.seed=, which the test's log says. Threads
- * that race do not do so in the same way each time, but each does the same things
- * in the same order.
- *
- * Return: the seed.
- */
-u64 fuse_fx_seed(struct kunit *test);
-
-/**
  * fuse_fx_shuffle() - Give the parameters of a test the order of the seed
  * @params: The array of the parameters.
  * @nr: How many there are.
