@@ -21,7 +21,7 @@
  * file in %CONFIG_KUNIT_POINTS_IN, where the thread may sleep: it holds no
  * spinlock, interrupts and preemption are enabled, and it is not about to sleep.
  *
- * One thread at a time, most often that of the test, may wait for another.
+ * Only one thread, most often that of the test, may wait for other threads at a time.
  */
 
 #ifndef _KUNIT_THREAD_H
@@ -54,12 +54,12 @@ struct rw_semaphore;
  *
  * The thread is joined at the latest when the test ends. If it still runs then
  * and does not end within the limit, the test fails and the thread is left
- * behind: a thread that hangs in the kernel cannot be ended by anyone. So that
- * a failed assertion does not lead there, have what the thread waits for let
- * go by an action of kunit_add_action(). One that is added after the thread was
- * started is run before the thread is joined. A lock that the test itself holds
- * cannot be let go like this: either use no assertions while it is held, or
- * have it held by a thread that an action can tell to let go.
+ * behind, as a thread that hangs in the kernel cannot be killed. To prevent this
+ * after a failed assertion, release what the thread waits for in an action of
+ * kunit_add_action(). An action that is added after the thread was started runs
+ * before the thread is joined. No action can release a lock that the test itself
+ * holds: make no assertion while it is held, or hold it in a thread, and have the
+ * action tell that thread to release it.
  *
  * A test that keeps itself to one CPU, with set_cpus_allowed_ptr(), has its
  * threads there too. They take turns then, which saves a lot of time on SMP.
@@ -94,12 +94,11 @@ void kunit_thread_set_limit(struct kunit_thread *thread, unsigned long limit);
  * Waits until either @thread sleeps in the queue of @sem, as a reader or as a
  * writer, or it has ended. When neither happens within the limit the test fails.
  *
- * A semaphore does not tell who its waiters are; a thread does if the kernel is
- * configured with %CONFIG_DETECT_HUNG_TASK_BLOCKER, but not while it waits in
- * one of the killable functions. In this case any killable sleep of @thread
- * counts, and without that configuration any sleep at all, as long as somebody
- * waits for @sem: the caller has to know that nobody but @thread can. With it,
- * down_read_interruptible() is never seen.
+ * With %CONFIG_DETECT_HUNG_TASK_BLOCKER, a task tells which semaphore it waits for,
+ * unless the wait is a killable one. For a killable sleep, and without that option
+ * for any sleep, it is enough that @sem has a waiter: the caller has to make sure
+ * that only @thread can be one. With that option, down_read_interruptible() is never
+ * seen.
  *
  * Context: Process context; may sleep. The caller may hold @sem, but must not
  * if @thread has to end.
@@ -157,9 +156,9 @@ const char *kunit_points_missing(void);
  * @data: The argument of @fn.
  * @point: The point to stop at: 0 is the first one that the thread comes to.
  *
- * The thread keeps whatever locks it has while it is stopped. When the test ends,
- * also by an assertion, all threads that it has stopped go on before the first
- * of them is joined. kunit_points_missing() has to be NULL.
+ * While the thread is stopped it keeps its locks. When the test ends, also by an
+ * assertion, all its stopped threads go on before the first of them is joined.
+ * kunit_points_missing() has to return NULL.
  *
  * Context: Process context; may sleep.
  *
@@ -173,9 +172,9 @@ struct kunit_thread *kunit_thread_run_to(struct kunit *test, const char *name,
  * kunit_thread_wait() - Wait until a thread gets no further
  * @thread: The thread.
  *
- * Waits until @thread has ended, is stopped at its point, or sleeps. Whether what
- * it sleeps for comes soon is for the caller to know: a thread that waits for a work
- * item, for instance, sleeps. When it still runs after the limit, the test fails.
+ * Waits until @thread has ended, is stopped at its point, or sleeps. Any sleep counts,
+ * even a short one, such as the wait for a work item: the caller has to know whether
+ * it will end by itself. When @thread still runs after the limit, the test fails.
  *
  * Context: Process context; may sleep.
  *

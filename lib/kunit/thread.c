@@ -66,7 +66,7 @@ void notrace __sanitizer_cov_trace_pc(void)
 {
 	struct kunit_thread *thread;
 
-	/* Not for the rest of the kernel; and nobody is preempted there. */
+	/* Most of the kernel returns here; and with preemption off nothing can stop. */
 	if (likely(list_empty(&kunit_point_threads)) || preempt_count())
 		return;
 	preempt_disable_notrace();
@@ -76,7 +76,7 @@ void notrace __sanitizer_cov_trace_pc(void)
 	preempt_enable_notrace();
 	if (list_entry_is_head(thread, &kunit_point_threads, list))
 		return;
-	/* Or it sleeps soon, and must not be woken. */
+	/* Not preemptible; or about to sleep: to wait here would reset the task state. */
 	if (!thread->counts || irqs_disabled() || !task_is_running(current))
 		return;
 	if (thread->points++ != READ_ONCE(thread->stop_at))
@@ -110,7 +110,7 @@ void kunit_thread_go_on(struct kunit_thread *thread, unsigned long point)
 }
 EXPORT_SYMBOL_GPL(kunit_thread_go_on);
 
-/* One may be stopped while it has what another one waits for. */
+/* A stopped thread may hold a lock that another thread waits for. */
 static void kunit_thread_all_go_on(struct kunit *test)
 {
 	struct kunit_thread *thread;
@@ -244,10 +244,10 @@ void kunit_thread_set_limit(struct kunit_thread *thread, unsigned long limit)
 EXPORT_SYMBOL_GPL(kunit_thread_set_limit);
 
 /*
- * Let others run. If the test keeps to one CPU, yield() is what it takes: the
- * thread runs until it sleeps, while a timed sleep would take a tick if there are
- * no high resolution timers. Else the thread runs beside this one, and spins
- * instead of sleeping while the owner of a lock runs: sleep, so that it need not.
+ * Let others run. If the test keeps to one CPU, yield() is enough: the thread runs
+ * until it sleeps, while a timed sleep would take a tick if there are no high
+ * resolution timers. Otherwise the thread runs on another CPU, and spins on a lock
+ * as long as the owner of the lock runs. That may be this task: so sleep.
  */
 static void kunit_thread_step_aside(void)
 {

@@ -306,9 +306,9 @@ static void fuse_fake_clear(struct fuse_fake_server *server, u64 parent, const c
 }
 
 /*
- * The kernel moves a dentry on rename, and what it knows moves along: it has just
- * looked both names up, so both are as good as an answer, whatever a notification
- * for the old name does at the same time.
+ * On a rename the kernel moves the dentry with its timeout. It has just looked both
+ * names up, so this counts as an answer about them, even if the old name is notified
+ * at the same time.
  */
 static void fuse_fake_retell(struct fuse_fake_server *server,
 			     struct fuse_fake_node *olddir, const char *oldname,
@@ -832,7 +832,7 @@ static bool fuse_fake_stops(struct fuse_fake_server *server, struct fuse_req *re
 	struct fuse_fake_hook *hook;
 
 	list_for_each_entry(hook, &server->hooks, list) {
-		/* Behind the server there is only what has passed in front of it. */
+		/* fuse_fake_note() sets hook->req to the one request that is to be stopped. */
 		if (hook->stop != stop || hook->req != req)
 			continue;
 		complete_all(&hook->reached);
@@ -976,7 +976,7 @@ const struct fuse_iqueue_ops fuse_fake_iqueue_ops = {
 
 void fuse_fake_settle(struct fuse_fake_server *server)
 {
-	/* It waits for nobody who could wait for us. */
+	/* The work item never waits for the caller. */
 	flush_work(&server->work);
 }
 

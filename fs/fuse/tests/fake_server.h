@@ -267,7 +267,7 @@ struct fuse_fake_told *fuse_fake_told(struct fuse_fake_server *server, u64 paren
 u64 fuse_fake_attr_seq(struct fuse_fake_server *server, u64 nodeid);
 u64 fuse_fake_list_seq(struct fuse_fake_server *server, u64 nodeid);
 
-/* The server has notified the kernel that a name, or all below it, is stale. */
+/* The server has told the kernel that a name, and with @below all below it, is stale. */
 void fuse_fake_take_back(struct fuse_fake_server *server, u64 parent,
 			 const char *name, bool below);
 

@@ -184,7 +184,7 @@ void fuse_fx_shuffle(void *params, size_t nr, size_t size)
 }
 
 /*
- * The other properties.
+ * What is checked at the end of a test.
  */
 
 static bool fuse_fx_check_ref(struct fuse_fixture *fx, struct dentry *dentry)
@@ -250,7 +250,7 @@ static void fuse_fx_check_no_collateral(struct fuse_fixture *fx)
 	}
 }
 
-/* Is what the kernel says of a name from after the call that ended with @seq? */
+/* Is what the kernel has for a name from after the notification that started at @seq? */
 static void fuse_fx_check_name(struct fuse_fixture *fx, u64 parent, const char *name, u64 seq)
 {
 	struct dentry *dentry = fuse_fx_look_again(fx, parent, name);
@@ -309,7 +309,7 @@ static void fuse_fx_check_fresh(struct fuse_fixture *fx)
 	list_for_each_entry(call, &fx->calls, list)
 		if (*call->name)
 			fuse_fx_check_name(fx, call->parent, call->name, call->seq);
-	/* Behind FUSE_NOTIFY_INC_EPOCH every name is like that; what is below goes first. */
+	/* After FUSE_NOTIFY_INC_EPOCH every name is stale. Children before their directories. */
 	list_for_each_entry_reverse(told, &fx->server->told, list)
 		if (told->seq <= fx->epoch_seq)
 			fuse_fx_check_name(fx, told->parent, told->name, fx->epoch_seq);
@@ -448,7 +448,7 @@ static int fuse_fx_set_up(struct kunit *test, bool delete_stale)
 		kfree(fx);
 		kunit_skip(test, "%s left a lock or a thread behind", fuse_fx_left);
 	}
-	/* What the file system does itself, as it does for everybody. */
+	/* If FUSE calls d_move() itself, then for this file system type, too. */
 	fuse = get_fs_type("fuse");
 	if (fuse) {
 		fuse_fx_fs_type.fs_flags = fuse->fs_flags & FS_RENAME_DOES_D_MOVE;

@@ -14,7 +14,7 @@
  *   no collateral: every other name is still answered from the cache
  *   quiet:         no notification sent a request to the server
  *   balanced:      locks are free, references are back, the mount can go
- *   serial:        some order of the calls that overlap explains the answer
+ *   serial:        some order of the calls that overlap explains what is returned
  *   never waits:   an invalidation returns while any request is with the server
  *
  * and that the server has nothing to complain about.
@@ -67,7 +67,7 @@ struct fuse_fx_score {
  * @test: the test
  * @server: the fake server
  * @mnt: the mount, which is part of no namespace
- * @delete_stale: what has expired goes as soon as nobody uses it
+ * @delete_stale: fc->delete_stale: an expired dentry is dropped by its last dput()
  * @root_refs: references to the root dentry apart from its children's, when the
  *	file system was just mounted
  * @lock: protects @calls
@@ -182,8 +182,8 @@ bool fuse_fx_lists(struct fuse_fixture *fx, const char *path, const char *name);
 /**
  * fuse_fx_lookup_at() - Look up a name in an open directory
  * @fx: The fixture.
- * @dir: Nodeid of the directory, which the kernel may have moved or dropped from
- *	its cache, as long as it knows it.
+ * @dir: Nodeid of the directory. Its dentry may have been moved or unhashed, but must
+ *	still exist.
  * @name: The name.
  *
  * As openat() with %O_PATH. Safe in a thread.

@@ -356,7 +356,7 @@ static void parent_attributes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, getattrs(fx, "dir"), 0);
 
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "file"), 0);
-	/* But not who owns it. */
+	/* STATX_UID of the directory is still valid. */
 	file = fuse_fx_open(fx, "dir", O_RDONLY | O_DIRECTORY);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
 	before = fuse_fake_requests(fx->server, FUSE_GETATTR);
@@ -491,7 +491,7 @@ static void notify_meanwhile(struct fuse_fixture *fx, struct fuse_fx_op notify, 
 
 	if (kunit_thread_wait(server) != KUNIT_THREAD_ENDED)
 		KUNIT_FAIL(fx->test, "the notification waits for an answer that is on its way");
-	/* If it waits, there is no more to be seen of what was to come. */
+	/* If it waits, the test has failed: let it end. */
 	kunit_thread_set_limit(server, 0);
 	if (!kunit_thread_join(server, NULL))
 		fuse_fake_let_go(fx->server);
@@ -670,7 +670,7 @@ static void late_node(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
 }
 
-/* What was asked about the file before it had the new link is not what a stat says then. */
+/* A GETATTR that was answered before the LINK does not leave the old i_nlink cached. */
 static void link_overtaken(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -851,9 +851,9 @@ static void listing(struct kunit *test)
 }
 
 /*
- * An old answer leads to a directory that has another name by now, under which it is
- * cached: it stays there. A server may notify whenever it is asked, so it is asked only
- * once more.
+ * An outdated LOOKUP leads to a directory that is cached under another name by now: its
+ * dentry is not moved back. The LOOKUP is sent once more, but only once, because a
+ * server may notify whenever it is asked.
  */
 static void late_answer_moved(struct kunit *test)
 {
@@ -991,7 +991,7 @@ static void rename_flags_desc(const unsigned int *flags, char *desc)
 
 KUNIT_ARRAY_PARAM(rename_flags, rename_flags, rename_flags_desc);
 
-/* What has the name in the end is what a delete is about, and that dies altogether. */
+/* A delete marks the node that has the name once it holds i_rwsem of the directory. */
 static void race_delete(struct kunit *test)
 {
 	const unsigned int *flags = test->param_value;

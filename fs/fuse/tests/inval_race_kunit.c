@@ -14,8 +14,8 @@
  *	file.inval.unlink:answer1@17	the same, but it has been processed and its answer has
  *					not arrived; afterwards unlink() is stopped at its 17th
  *					point behind that, and somebody looks at the name
- *	file.inval.unlink:arrival1@17	that answer arrives while the notification, which
- *					has started after it was given, is stopped
+ *	file.inval.unlink:arrival1@17	the same, but the answer arrives while the notification
+ *					is stopped at its 17th point
  *	file.delete.exchange:twice@17+5	the notification is stopped at its 17th point, and somebody
  *					exchanges the name with another one; then it is stopped
  *					once more, 5 points later, and another file is renamed
@@ -93,8 +93,8 @@ static const char * const race_states[] = {
  * @path: its paths
  * @flags: flags of the call
  * @lists: the kernel may cache listings
- * @child: it is about the node that the name has, or would get
- * @node: it is about that node only, whatever its name is
+ * @child: the notification is a delete, with the nodeid of the name as the child
+ * @node: the notification is for that nodeid, instead of that of the directory
  */
 struct race_call {
 	const char *name;
@@ -609,7 +609,7 @@ static bool race_call_removes(const struct race *race)
 		!(call->flags & RENAME_EXCHANGE));
 }
 
-/* Without links, or S_DEAD, is only what somebody has removed who answers so. */
+/* If a delete fails, only the call may have left the inode S_DEAD or without links. */
 static void race_check_inode(struct race *race, int answer)
 {
 	struct inode *inode = race->inode;

@@ -167,7 +167,7 @@ static int table_all(struct kunit *test)
 	return table_register(test, TABLE_PARENTS * TABLE_NOTIFICATIONS);
 }
 
-/* With a directory of its own, the first one of the table makes no difference. */
+/* Only the notifications, for a test that makes its own directory. */
 static int table_notified(struct kunit *test)
 {
 	return table_register(test, TABLE_NOTIFICATIONS);
@@ -667,9 +667,8 @@ static void mount_below(struct kunit *test)
 }
 
 /*
- * The directory has been removed, but something that is cached in it is in use.
- * It has no entries any more, so nothing is touched. (7.3 as shipped goes by what
- * is cached, and drops it.)
+ * The directory has been removed, but a dentry in it is in use. A notification does
+ * the same to it as in any other directory.
  */
 static void table_remove_parent(struct kunit *test, struct table_entry *e,
 				const struct table_want *want)
@@ -753,9 +752,8 @@ static void parent_without_alias(struct kunit *test)
 }
 
 /*
- * Names of all lengths: where a dentry's own room ends, NAME_MAX, what a
- * connection of old allows, and what this one does, which is the longest that
- * fits into a path.
+ * Names of many lengths: around DNAME_INLINE_LEN, NAME_MAX, FUSE_NAME_LOW_MAX, and
+ * FUSE_NAME_MAX, which a connection with enough pages per request allows.
  */
 static const struct table_length {
 	unsigned int length;

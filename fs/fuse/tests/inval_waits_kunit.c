@@ -13,9 +13,9 @@
  *
  * The first line says with which states of the name there is such a request.
  *
- * INVAL_ENTRY, expire only or not, must not wait; nor must a DELETE, if there is nothing
- * that it could mark as removed. If there is, it may wait for the directory and for
- * the entry. What the others wait for is a fact, which tools/matrix shows.
+ * INVAL_ENTRY, expire only or not, must not wait; nor must a DELETE, if no positive
+ * dentry is cached for the name. If one is, the DELETE may wait for i_rwsem of the
+ * directory and of the entry. What other notifications wait for is only reported.
  */
 
 #include <linux/fs.h>

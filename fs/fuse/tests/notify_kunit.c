@@ -179,7 +179,7 @@ static void delete_padding(struct kunit *test)
 	struct dentry *dir = fuse_fx_hold(fx, "dir");
 	struct fuse_fx_msg *msg;
 
-	/* Without a nodeid that matches, nothing but this drops the name. */
+	/* If the padding counted as FUSE_EXPIRE_ONLY, the name would stay hashed. */
 	msg = fuse_fx_msg(fx, FUSE_NOTIFY_DELETE, cached.dir, 0, "file", flags->flags);
 
 	FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), 0);

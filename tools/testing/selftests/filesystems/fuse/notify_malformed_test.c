@@ -269,7 +269,7 @@ static const struct row rows[] = {
 	{ ENTRY_LEN(DIR_ID, 0, "file", UINT32_MAX), .err = -ENAMETOOLONG },
 	{ ENTRY_LEN(DIR_ID, 0, "", UINT32_MAX), .more = -1, .err = -ENAMETOOLONG },
 
-	/* Who does not poll is not waken, and that is no error. */
+	/* If nobody polls with this handle, nobody is woken, without an error. */
 	{ POLL(0) },
 	{ POLL(UINT64_MAX) },
 

@@ -352,7 +352,7 @@ TEST_F(running, aborted)
 	EXPECT_EQ(-ENOTCONN, look("never"));
 }
 
-/* Out of sight, but in use: it works until it is not. */
+/* After a lazy unmount, notifications work until the mount is not in use any more. */
 TEST_F(running, unmounted)
 {
 	EXPECT_EQ(0, umount2(MNT, MNT_DETACH));
@@ -487,7 +487,7 @@ TEST_F(running, poll)
 	for (i = 0; i < ARRAY_SIZE(wrong); i++) {
 		other = handle ^ wrong[i];
 		EXPECT_EQ(0, put(self->fd, FUSE_NOTIFY_POLL, 0, &other, sizeof(other)));
-		/* Whoever is waken asks before this is answered. */
+		/* If the poller was woken, its POLL comes before this LOOKUP is answered. */
 		EXPECT_EQ(-ENOENT, look("never"));
 	}
 	EXPECT_EQ(1, server_requests(FUSE_POLL));
