@@ -61,7 +61,7 @@ class Outcome:
 
 def check_libfuse() -> None:
     if not shutil.which("pkg-config") or subprocess.run(["pkg-config", "fuse3"], capture_output=True).returncode:
-        raise Stop("libfuse 3 or pkg-config is missing, which the programs in user space need: see tools/deps selftest")
+        raise Stop("libfuse 3 or pkg-config is missing, for the programs in user space: `tools/deps selftest` installs both or names them")
 
 
 def make(kernel: Kernel, output: str, *arguments: str) -> None:

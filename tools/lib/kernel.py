@@ -113,8 +113,8 @@ class Kernel:
         for patch in self.fix:
             for new in re.findall(r"(?m)^--- /dev/null\n\+\+\+ \w+/(\S+)", read(patch)):
                 if os.path.exists(os.path.join(ROOT, new)):
-                    raise Stop(f"--fix: it brings {new}, which every tree is given here:\nleave the mails of the tests "
-                               "and of their helpers out, as in fs/fuse/fix/")
+                    raise Stop(f"--fix: a patch brings {new}, which this repository adds to every tree:\nleave out the mails "
+                               "of the tests and of their helpers")
         um = args.arch == "um"
         if not um and getattr(args, "selftest", False):
             raise Stop("--selftest: only UML boots from the host's files, leave --arch out")
@@ -137,7 +137,7 @@ class Kernel:
         progress.enter("source")
         answer = os.path.join(BUILD, "kernel-source.out")
         if not args.kdir and run([os.path.join(ROOT, "tools/kernel-source")], answer, err=None):
-            raise Stop("tools/kernel-source gave no kernel tree; --kdir DIR takes one of your own")
+            raise Stop("there is no kernel tree, see above; give one of your own: KDIR=DIR (--kdir DIR)")
         self.kdir = os.path.realpath(os.path.expanduser(args.kdir) if args.kdir else read(answer).strip())
         self.version = check_tree(self.kdir)
         self.name = re.sub(r"[^\w.+-]", "_", os.path.basename(self.kdir))
@@ -206,7 +206,8 @@ class Kernel:
         for pattern in ("^ccache: error: ", r":\d+: (fatal )?error: ", "undefined reference|multiple definition|ERROR: modpost",
                         "Missing: |ConfigError|Multiple values", r"Kconfig.*:\d+:|not found|\*\*\* \w", "."):
             why = why or [line for line in lines if re.search(pattern, line)][:3]
-        raise Stop("\n".join(["the kernel does not build:", *why, f"log: {log}"]))
+        raise Stop("\n".join(["the kernel does not build:", *why, f"log: {log}"]
+                             + ["FIX=none (--fix none) tells if the tree builds without the fix"] * bool(self.fix)))
 
     def exec(self, log: str, timeout: int, *options: str) -> str:
         """Boots once through kunit.py, which writes the kernel's log to test_log. Says how it hung, if it did."""
@@ -293,11 +294,11 @@ class Kernel:
 def add_arguments(parser: argparse.ArgumentParser, fix: bool = True, timeout: int | None = None) -> None:
     """Which kernel, for Kernel()."""
     parser.set_defaults(fix="ours", profile="fast", arch="um", cross_compile="")
-    parser.add_argument("--kdir", metavar="DIR", help="kernel tree (Linux 7.2 or later, git checkout or not, not "
-                        "configured in place); only read (default: the one tools/kernel-source gets)")
+    parser.add_argument("--kdir", metavar="DIR", help="kernel tree: Linux 7.2 or later, without a .config in it, with or "
+                        "without git; it is never changed (default: Debian's, from tools/kernel-source)")
     if fix:
-        parser.add_argument("--fix", metavar="ours|none|PATCHES", help="ours: fs/fuse/fix/; none: the tree as "
-                            "it is; PATCHES: -p1 patches instead of ours, as a file, a mailbox, a folder, or a pattern, in order (default: ours)")
+        parser.add_argument("--fix", metavar="ours|none|PATCHES", help="ours: fs/fuse/fix/; none: the tree as it is; PATCHES: yours "
+                            "in place of ours, for patch -p1: a file, a mailbox, a folder or a pattern (default: ours)")
     parser.add_argument("--timeout", metavar="SECONDS", type=positive, default=timeout,
-                        help=f"of a boot (default: {timeout or '120, with the profile debug 600'})")
-    parser.add_argument("--jobs", metavar="N", type=positive, default=os.cpu_count() or 1, help="of make (default: all CPUs)")
+                        help=f"end a boot after so long (default: {timeout or '120, with the profile debug 600'})")
+    parser.add_argument("--jobs", metavar="N", type=positive, default=os.cpu_count() or 1, help="for make -j (default: all CPUs)")

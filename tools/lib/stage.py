@@ -48,9 +48,10 @@ def patches_of(fix: str) -> list[str]:
         pattern = os.path.join(glob.escape(fix), "*.patch") if os.path.isdir(fix) else fix
         if found := sorted(path for path in glob.glob(pattern) if is_patch(read(path))):
             return found
-        raise Stop(f"--fix: there is no patch {fix}" + (": give a folder, a mailbox or a pattern for several" if " " in fix else ""))
+        raise Stop(f"--fix: there is no patch {fix}" + ("/*.patch" if os.path.isdir(fix) else
+                                                        ": give a folder, a mailbox or a pattern for several" if " " in fix else ""))
     if not is_patch(read(fix)):
-        raise Stop(f"--fix: {fix} changes nothing: there is no diff in it (none judges the tree as it is)")
+        raise Stop(f"--fix: {fix} changes nothing: there is no diff in it; to judge the tree as it is: FIX=none (--fix none)")
     mails = ["".join(part.get_payload(decode=True).decode(errors="replace") for part in mail.walk()
                      if not part.is_multipart()) for mail in mailbox.mbox(fix)] if read(fix).startswith("From ") else []
     patches = list(filter(is_patch, mails))
@@ -84,7 +85,7 @@ def start_scan(kdir: str) -> subprocess.Popen[bytes]:
 def scanned(find: subprocess.Popen[bytes]) -> dict[str, str]:
     found = find.communicate()[0]
     if find.returncode:
-        raise Stop("find could not read all of the tree, see above")
+        raise Stop("find could not read all files of the kernel tree, see above: let this user read them")
     stamps: dict[str, str] = {}
     for line in os.fsdecode(found).split("\0")[:-1]:
         path, _, stamps[path] = line.partition("\t")
@@ -119,7 +120,7 @@ def apply_patch(patch: str, kdir: str, version: str, scratch: str) -> list[str]:
     done = gnu_patch("--dry-run")
     if done.returncode and gnu_patch("--dry-run", "--reverse").returncode == 0:
         raise Stop(f"{patch.replace(ROOT + '/', '')} is applied already in {kdir}:\n"
-                   "judge it as it is with FIX=none (--fix none), or give a tree without it (`git worktree add`)")
+                   "to judge the tree as it is: FIX=none (--fix none); else give a tree without this patch (`git worktree add`)")
     done = gnu_patch()
     if done.returncode:
         file, line = named[0] if named else "any file", ""
@@ -129,7 +130,8 @@ def apply_patch(patch: str, kdir: str, version: str, scratch: str) -> list[str]:
             elif re.search("FAILED|can't find|garbage|malformed|ignor", line):
                 break
         raise Stop(f"{patch.replace(ROOT + '/', '')} does not apply to {file} of Linux {version}: {line}" + (
-            "\nif the tree has a change of its own, judge it as it is with FIX=none (--fix none)" if os.path.dirname(patch) == OUR_FIX else ""))
+            "\nif the tree has a change of its own, judge that: FIX=none (--fix none)" if os.path.dirname(patch) == OUR_FIX else
+            "\nif it is for another tree, give that: KDIR=DIR (--kdir DIR)"))
     return touched
 
 

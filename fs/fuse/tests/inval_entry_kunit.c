@@ -36,7 +36,7 @@ static void negative(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "config"), 0);
 }
 
-/* A server that does not have absent names cached answers an error. */
+/* Without a timeout for absent names the server answers -ENOENT, and nothing is cached. */
 static void negative_not_cached(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -461,6 +461,7 @@ static void parent_not_a_directory(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, file, "name"), -ENOTDIR);
 }
 
+/* A name that is not cached is answered with -ENOENT, and so is what cannot be a name. */
 static void not_cached(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -588,7 +589,7 @@ static void late_answer(struct kunit *test)
 		fuse_fake_take_back(fx->server, FUSE_ROOT_ID, "other", false);
 }
 
-/* The same with what is said of the directory itself. */
+/* Attributes of the directory that were asked for before a notification are not cached. */
 static void late_attributes(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -629,7 +630,7 @@ static const struct late_node_param {
 
 KUNIT_ARRAY_PARAM_DESC(late_node, late_node_params, name);
 
-/* Its attributes change before the answer arrives, and its nodeid is notified. */
+/* The attributes in an answer are stale if the nodeid is notified before the answer arrives. */
 static void late_node(struct kunit *test)
 {
 	const struct late_node_param *param = test->param_value;
@@ -943,7 +944,7 @@ static void listing_arrives_late(struct kunit *test, bool empty)
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "other"));
 }
 
-/* What was listed before a name went, and another one came. */
+/* A listing from before one name went and another came is not cached. */
 static void late_listing(struct kunit *test)
 {
 	listing_arrives_late(test, false);
