@@ -143,8 +143,8 @@ def words(text: str) -> Iterator[tuple[int, int, str, str]]:
                 assigned = re.search(r"(\w+) = [^;]*$", text[:match.start()])
                 if not (text.startswith(" = ", match.end()) and "(" in new or assigned and assigned[1] == new):
                     yield match.start(), match.end(), new, ""
-    for match in re.finditer(r"-E[A-Z]+\b", text):
-        yield from ((match.start(), match.end(), new, "") for new in ("0", "-EINVAL"))
+    for match in re.finditer(r"/\*.*?\*/|(-E[A-Z]+\b)", text, re.S):
+        yield from ((*match.span(), new, "") for new in ("0", "-EINVAL") if match[1])
 
 
 def line(text: str, start: int, end: int) -> str:
