@@ -22,7 +22,7 @@ help:
 	@echo 'make soak      a server, clients and notifications for MINUTES=10, with KASAN and lockdep'
 	@echo 'make bench     what a call costs, with the fix and with 7.3 as it is'
 	@echo 'make bench-loop  how long one waits for a verdict, beside kunit.py by itself'
-	@echo 'make series    write what this repository comes to as mails, to out/series/'
+	@echo 'make series    write what this repository comes to as mails: five series, in out/series/'
 	@echo 'make series-check  prove these, on trees that are made by git am alone (half an hour)'
 	@echo 'make test      the tests of this project itself (a quarter of an hour or more)'
 	@echo 'make test QUICK=1  those to run before every commit'
@@ -41,7 +41,7 @@ help:
 	@echo '  SLOW=1          every preemption point'
 	@echo '  TIMEOUT=20      seconds after which a kernel that spins is ended (default: 120; debug: 600)'
 	@echo '  MESSAGES, N, MINUTES of selftest, repeat and soak: how many, how long'
-	@echo '  V=2             of series: version 2'
+	@echo '  V=2             of series: version 2 of each'
 	@echo 'More, such as JSON and JUnit results or other architectures: tools/judge --help'
 
 check:
@@ -82,7 +82,7 @@ bench-loop:
 	@tools/bench-loop $(tree)
 
 series:
-	@tools/deps
+	@tools/deps selftest
 	@tools/series $(tree) $(if $(V),--version '$(V)')
 
 series-check:

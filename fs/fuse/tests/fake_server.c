@@ -1297,3 +1297,7 @@ struct fuse_fake_server *fuse_fake_server_start(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, server->last_nodeid, FUSE_ROOT_ID);
 	return server;
 }
+
+MODULE_DESCRIPTION("KUnit tests of FUSE's reverse invalidation");
+MODULE_IMPORT_NS("EXPORTED_FOR_KUNIT_TESTING");
+MODULE_LICENSE("GPL");

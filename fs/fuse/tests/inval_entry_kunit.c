@@ -1098,7 +1098,3 @@ static struct kunit_suite fuse_inval_entry_suite = {
 };
 
 kunit_test_suite(fuse_inval_entry_suite);
-
-MODULE_DESCRIPTION("KUnit tests of FUSE's reverse invalidation");
-MODULE_IMPORT_NS("EXPORTED_FOR_KUNIT_TESTING");
-MODULE_LICENSE("GPL");

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What this repository comes to as mails: the series, and which files are in which mail."""
+
+from __future__ import annotations
+
+import collections
+import fnmatch
+import os
+import shutil
+import subprocess
+from typing import NamedTuple
+
+from lib.base import ROOT, Stop, read
+from lib.stage import overlay, patches_of
+
+MAILS = os.path.join(ROOT, "tools/data/mails")
+
+
+class Series(NamedTuple):
+    on: str  # the series that it is made on
+    patches: str  # a folder of patches that have a message: its first mails
+    texts: dict[str, str]  # of the other mails: a text in tools/data/mails/SERIES/, and the files that come with it
+
+
+SERIES = {
+    "um": Series("", "arch/um/fix", {}),
+    "libfuse": Series("", "tools/data/libfuse", {}),
+    "kunit": Series("", "", {
+        "01-mounts": "include/kunit/mount.h lib/kunit/mount.c lib/kunit/Makefile.1.patch",
+        "02-threads": "include/kunit/thread.h lib/kunit/thread.c lib/kunit/kunit-*-test.c "
+                      "lib/kunit/Makefile.2.patch lib/kunit/Kconfig.1.patch scripts/*",
+        "03-leaks": "lib/kunit/leak-test.c lib/kunit/Makefile.3.patch lib/kunit/Kconfig.2.patch"}),
+    "fuse": Series("kunit", "fs/fuse/fix", {
+        "06-docs": "Documentation/*",
+        "07-server": "fs/fuse/tests/fake_server.[ch] fs/fuse/tests/export.[ch] fs/fuse/tests/Makefile fs/fuse/Makefile.patch "
+                     "fs/fuse/Kconfig.1.patch fs/fuse/.kunitconfig tools/testing/kunit/*",
+        "08-fixture": "fs/fuse/tests/fixture*.[ch]",
+        "09-messages": "fs/fuse/tests/fake_server_kunit.c fs/fuse/tests/notify_kunit.c",
+        "10-stories": "fs/fuse/tests/inval_entry_kunit.c",
+        "11-schedules": "fs/fuse/tests/inval_race_kunit.c fs/fuse/tests/inval_waits_kunit.c",
+        "12-selftest": "tools/testing/*/inval_entry_test.c tools/testing/*/fuse_test_server.h tools/testing/*/fuse/config "
+                       "tools/testing/*/Makefile.1.patch tools/testing/*/.gitignore.1.patch"}),
+    "more": Series("fuse", "", {
+        "01-table": "fs/fuse/tests/inval_table_kunit.c",
+        "02-benchmark": "fs/fuse/tests/inval_bench_kunit.c fs/fuse/Kconfig.2.patch",
+        "03-selftests": "tools/testing/*/notify_*_test.c tools/testing/*/Makefile.2.patch tools/testing/*/.gitignore.2.patch"}),
+}
+
+
+def chain(name: str) -> list[str]:
+    """A series, and in front of it those that it is made on."""
+    return [*chain(SERIES[name].on), name] if name else []
+
+
+def mails(name: str) -> list[tuple[str, list[str]]]:
+    """Of a series, each mail's text and its files, of which the patches are to be applied."""
+    series = SERIES[name]
+    patches = patches_of(os.path.join(ROOT, series.patches)) if series.patches else []
+    return [(read(patch).partition("\n---\n")[0], [patch]) for patch in patches] + [
+        (read(MAILS, name, text + ".txt"), brought_by(files)) for text, files in series.texts.items()]
+
+
+def brought_by(patterns: str) -> list[str]:
+    return [file for file in overlay() if any(fnmatch.fnmatch(os.path.relpath(file, ROOT), one) for one in patterns.split())]
+
+
+def check_table() -> None:
+    """All that goes to the kernel is in one mail."""
+    there = collections.Counter(file for name in SERIES for _, files in mails(name) for file in files)
+    for file in overlay():
+        if there[file] != 1:
+            raise Stop(f"{os.path.relpath(file, ROOT)} is in {there[file]} mails: see SERIES in tools/lib/mails.py")
+
+
+def libfuse(folder: str) -> str:
+    """Puts libfuse's header, as it is installed here, where it is in libfuse's tree; returns its version."""
+    def says(option: str) -> str:
+        return subprocess.run(["pkg-config", option, "fuse3"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+    os.makedirs(os.path.join(folder, "include"))
+    shutil.copy(os.path.join(says("--variable=includedir"), "fuse3/fuse_lowlevel.h"), os.path.join(folder, "include"))
+    return says("--modversion")
