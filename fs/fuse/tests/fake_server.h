@@ -261,11 +261,10 @@ struct fuse_fake_told *fuse_fake_told(struct fuse_fake_server *server, u64 paren
 				      const char *name);
 
 /*
- * The server's counter when the kernel was told the attributes of a node, and when it
+ * The server's counter when the kernel was told the attributes of a node, or when it
  * began to list a directory.
  */
-u64 fuse_fake_attr_seq(struct fuse_fake_server *server, u64 nodeid);
-u64 fuse_fake_list_seq(struct fuse_fake_server *server, u64 nodeid);
+u64 fuse_fake_seq(struct fuse_fake_server *server, u64 nodeid, bool listing);
 
 /* The server has told the kernel that a name, and with @below all below it, is stale. */
 void fuse_fake_take_back(struct fuse_fake_server *server, u64 parent,

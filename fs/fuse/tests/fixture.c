@@ -284,7 +284,7 @@ static void fuse_fx_check_node(struct fuse_fixture *fx, const struct fuse_fx_cal
 	if ((*call->name && !d_is_dir(path.dentry)) || IS_DEADDIR(d_inode(path.dentry)))
 		goto put;
 	vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0);
-	if (fuse_fake_attr_seq(fx->server, nodeid) <= seq)
+	if (fuse_fake_seq(fx->server, nodeid, false) <= seq)
 		fuse_fx_broken(fx, FUSE_FX_FRESH,
 			       "the attributes of nodeid %llu are from before the call", nodeid);
 	if (!fx->server->cache_dir || !d_is_dir(path.dentry))
@@ -294,7 +294,7 @@ static void fuse_fx_check_node(struct fuse_fixture *fx, const struct fuse_fx_cal
 		goto put;
 	fuse_fx_read_dir(file, "", &err);
 	fuse_fx_close_file(file);
-	if (fuse_fake_list_seq(fx->server, nodeid) <= seq)
+	if (fuse_fake_seq(fx->server, nodeid, true) <= seq)
 		fuse_fx_broken(fx, FUSE_FX_FRESH,
 			       "the listing of nodeid %llu is from before the call", nodeid);
 put:

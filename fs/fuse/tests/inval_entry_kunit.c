@@ -837,17 +837,17 @@ static void listing(struct kunit *test)
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	file = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
-	seq = fuse_fake_list_seq(fx->server, dir);
+	seq = fuse_fake_seq(fx->server, dir, true);
 	KUNIT_EXPECT_EQ(test, fuse_fx_inval_inode(fx, file), 0);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
-	KUNIT_EXPECT_EQ(test, fuse_fake_list_seq(fx->server, dir), seq);
+	KUNIT_EXPECT_EQ(test, fuse_fake_seq(fx->server, dir, true), seq);
 
 	fuse_fake_add(fx->server, "dir/new", S_IFREG | 0644);
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "new"), -ENOENT);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "new"));
-	seq = fuse_fake_list_seq(fx->server, dir);
+	seq = fuse_fake_seq(fx->server, dir, true);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "new"));
-	KUNIT_EXPECT_EQ(test, fuse_fake_list_seq(fx->server, dir), seq);
+	KUNIT_EXPECT_EQ(test, fuse_fake_seq(fx->server, dir, true), seq);
 
 	fuse_fake_remove(fx->server, "dir/new");
 	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, dir), 0);
