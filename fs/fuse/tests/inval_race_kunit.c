@@ -85,26 +85,16 @@ static const char * const race_states[] = {
 #define RACE_DIRS	(RACE_EMPTY_DIRECTORY | RACE_DIRECTORY)
 #define RACE_ANY	(RACE_NOTHING | RACE_FILES | RACE_DIRS)
 
-/**
- * struct race_call - A call that somebody makes
- * @name: its name in schedules
- * @fn: the call
- * @states: what the name may be, as bits
- * @path: its paths
- * @flags: flags of the call
- * @lists: the kernel may cache listings
- * @child: the notification is a delete, with the nodeid of the name as the child
- * @node: the notification is for that nodeid, instead of that of the directory
- */
+/* A call that somebody makes. */
 struct race_call {
-	const char *name;
+	const char *name;		/* in schedules */
 	int (*fn)(struct fuse_fx_op *op);
-	unsigned int states;
+	unsigned int states;		/* what "dir/name" may be, as bits */
 	const char *path[2];
 	unsigned int flags;
-	bool lists;
-	bool child;
-	bool node;
+	bool lists;			/* the kernel may cache listings */
+	bool child;			/* it is a delete of the node that the name leads to */
+	bool node;			/* it is about that node, not about the directory */
 };
 
 static const struct race_call race_notifications[] = {
@@ -187,72 +177,40 @@ enum race_how {
 static const char * const race_hows[] = { "notify", "call", "request", "answer", "arrival",
 					  "twice" };
 
-/**
- * struct race_pair - A notification and a call: the parameter of a test
- * @state: what the name was
- * @notification: the notification
- * @call: the call
- */
+/* A notification and a call: the parameter of a test. */
 struct race_pair {
-	enum race_state state;
+	enum race_state state;		/* of the name */
 	const struct race_call *notification;
 	const struct race_call *call;
 };
 
-/**
- * struct race - A schedule that is being run
- * @pair: what overlaps
- * @how: who is stopped
- * @request: at which request
- * @point: at which point
- * @second: at which point the notification is stopped again, counted from the first one
- * @name: its name
- * @story: its name, and what has happened so far, line by line
- * @again: how to run it alone
- * @fx: the fixture
- * @dir: the directory
- * @inode: what the name was
- * @nodeid: its nodeid, or that of the next new node
- * @notification: the arguments of the notification
- * @call: those of the call
- * @hook: stops a request of the call
- * @notifies: the thread of the notification
- * @calls: the thread of the call
- * @looks: the thread of somebody who looks at the name, or renames another one to it
- * @result: what the call returned
- * @renamed: what the rename to the name returned, which is made at the second point
- * @waited: the notification had to wait for the call
- * @notifying: the notification is under way
- * @seq: the server's counter when it started
- * @seen: what was cached for the name during the notification, as bits
- * @ran: it was a schedule: there is such a request and such a point
- */
+/* A schedule that is being run. */
 struct race {
 	const struct race_pair *pair;
 	enum race_how how;
 	unsigned int request;
 	unsigned long point;
-	unsigned long second;
+	unsigned long second;		/* point of the notification, counted from the first one */
 	char name[RACE_NAME_SIZE];
-	char story[6 * RACE_NAME_SIZE];
-	char again[RACE_NAME_SIZE + 128];
+	char story[6 * RACE_NAME_SIZE];	/* the name, and what has happened so far, line by line */
+	char again[RACE_NAME_SIZE + 128]; /* how to run it alone */
 	struct fuse_fixture *fx;
 	struct dentry *dir;
-	struct inode *inode;
-	u64 nodeid;
+	struct inode *inode;		/* what the name was */
+	u64 nodeid;			/* of that, or of the next new node */
 	struct fuse_fx_op notification;
 	struct fuse_fx_op call;
-	struct fuse_fake_hook hook;
+	struct fuse_fake_hook hook;	/* stops a request of the call */
 	struct kunit_thread *notifies;
 	struct kunit_thread *calls;
-	struct kunit_thread *looks;
-	int result;
-	int renamed;
-	bool waited;
+	struct kunit_thread *looks;	/* looks at the name, or renames another one to it */
+	int result;			/* of the call */
+	int renamed;			/* what that rename returned */
+	bool waited;			/* the notification had to wait for the call */
 	bool notifying;
-	u64 seq;
-	unsigned long seen;
-	bool ran;
+	u64 seq;			/* the server's counter when the notification started */
+	unsigned long seen;		/* what was cached during the notification, as bits */
+	bool ran;			/* there is such a request and such a point */
 };
 
 /* What can be cached for a name, as far as an answer depends on it. */
@@ -262,6 +220,19 @@ enum race_seen {
 	RACE_SEEN_NODE,		/* the one that a delete is about */
 	RACE_SEEN_BUSY_NODE,	/* the same, and the kernel holds a child of it */
 	RACE_SEEN_OTHER_NODE,
+};
+
+/* What a notification answers then. */
+static const struct {
+	const char *what;
+	int answer;
+	int of_delete;
+} race_answers[] = {
+	[RACE_SEEN_NOTHING]	= { "nothing cached", -ENOENT, -ENOENT },
+	[RACE_SEEN_NEGATIVE]	= { "a negative entry", 0, 0 },
+	[RACE_SEEN_NODE]	= { "the node", 0, 0 },
+	[RACE_SEEN_BUSY_NODE]	= { "the node, in use", 0, -ENOTEMPTY },
+	[RACE_SEEN_OTHER_NODE]	= { "another node", 0, -ENOENT },
 };
 
 static bool race_is_entry(const struct race_call *call)
@@ -348,20 +319,6 @@ static void race_look(struct race *race)
 	race->seen |= BIT(seen);
 }
 
-static int race_answer(enum race_seen seen, bool delete)
-{
-	switch (seen) {
-	case RACE_SEEN_NOTHING:
-		return -ENOENT;
-	case RACE_SEEN_BUSY_NODE:
-		return delete ? -ENOTEMPTY : 0;
-	case RACE_SEEN_OTHER_NODE:
-		return delete ? -ENOENT : 0;
-	default:
-		return 0;
-	}
-}
-
 /*
  * Running it.
  */
@@ -376,16 +333,24 @@ static __printf(2, 3) void race_say(struct race *race, const char *fmt, ...)
 	va_end(args);
 }
 
-/* Where a thread is stopped, as an address for addr2line, too: there may be no names. */
-static void race_say_where(struct race *race, const char *who, struct kunit_thread *thread)
+/* Does it stop at its point? An address is said, too, for addr2line: there may be no names. */
+static bool race_stops(struct race *race, const struct race_call *who, struct kunit_thread *thread)
 {
-	race_say(race, "\n%s is stopped in %pS at 0x%lx", who, kunit_thread_where(thread),
-		 (unsigned long)kunit_thread_where(thread));
+	race->ran = kunit_thread_wait(thread) == KUNIT_THREAD_STOPPED;
+	race_look(race);
+	if (race->ran)
+		race_say(race, "\n%s is stopped in %pS at 0x%lx", who->name,
+			 kunit_thread_where(thread), (unsigned long)kunit_thread_where(thread));
+	return race->ran;
 }
 
-static void race_say_state(struct race *race, const char *who, enum kunit_thread_state state)
+/* Does it end, or wait for something? */
+static bool race_ends(struct race *race, const char *who, struct kunit_thread *thread)
 {
-	race_say(race, "\n%s is made, and %s", who, state == KUNIT_THREAD_ENDED ? "ends" : "waits");
+	bool ends = kunit_thread_wait(thread) == KUNIT_THREAD_ENDED;
+
+	race_say(race, "\n%s is made, and %s", who, ends ? "ends" : "waits");
+	return ends;
 }
 
 static int race_notify_fn(void *data)
@@ -432,24 +397,17 @@ static void race_run_call(struct race *race, unsigned long point)
 
 static void race_notify(struct race *race)
 {
-	enum kunit_thread_state state;
-
 	race_run_notification(race, KUNIT_NO_POINT);
-	state = kunit_thread_wait(race->notifies);
-	race_say_state(race, race->pair->notification->name, state);
-	race->waited = state != KUNIT_THREAD_ENDED;
+	race->waited = !race_ends(race, race->pair->notification->name, race->notifies);
 }
 
 static void race_notify_stopped(struct race *race)
 {
 	race_run_notification(race, race->point);
-	race->ran = kunit_thread_wait(race->notifies) == KUNIT_THREAD_STOPPED;
-	race_look(race);
-	if (!race->ran)
+	if (!race_stops(race, race->pair->notification, race->notifies))
 		return;
-	race_say_where(race, race->pair->notification->name, race->notifies);
 	race_run_call(race, KUNIT_NO_POINT);
-	race_say_state(race, race->pair->call->name, kunit_thread_wait(race->calls));
+	race_ends(race, race->pair->call->name, race->calls);
 	race_look(race);
 	/* The call may go on when the notification waits for something. */
 	race->waited = true;
@@ -469,25 +427,18 @@ static void race_notify_stopped_twice(struct race *race)
 	if (!race->ran)
 		return;
 	kunit_thread_go_on(race->notifies, race->point + race->second);
-	race->ran = kunit_thread_wait(race->notifies) == KUNIT_THREAD_STOPPED;
-	race_look(race);
-	if (!race->ran)
+	if (!race_stops(race, race->pair->notification, race->notifies))
 		return;
-	race_say_where(race, race->pair->notification->name, race->notifies);
 	race->looks = kunit_thread_run(race->fx->test, "rename", race_rename_fn, race);
-	race_say_state(race, "a rename to it", kunit_thread_wait(race->looks));
+	race_ends(race, "a rename to it", race->looks);
 	race_look(race);
 }
 
 static void race_call_stopped(struct race *race)
 {
 	race_run_call(race, race->point);
-	race->ran = kunit_thread_wait(race->calls) == KUNIT_THREAD_STOPPED;
-	race_look(race);
-	if (!race->ran)
-		return;
-	race_say_where(race, race->pair->call->name, race->calls);
-	race_notify(race);
+	if (race_stops(race, race->pair->call, race->calls))
+		race_notify(race);
 }
 
 /* Somebody looks at the name while the call is stopped, and may have to wait for it. */
@@ -517,32 +468,37 @@ static void race_look_early(struct race *race)
 			       "'name' is from before the notification for whoever looks now");
 }
 
-static void race_at_server(struct race *race, enum fuse_fake_stop stop)
+/* The call goes on until that request, if there is one. */
+static bool race_hold_request(struct race *race, enum fuse_fake_stop stop)
 {
-	unsigned long points;
-
 	race->hook.skip = race->request;
 	race->hook.stop = stop;
 	race_run_call(race, KUNIT_NO_POINT);
 	kunit_thread_wait(race->calls);
 	race->ran = completion_done(&race->hook.reached);
 	race_look(race);
-	if (!race->ran)
+	if (race->ran)
+		race_say(race, "\nrequest %u of %s, opcode %u, %s", race->request,
+			 race->pair->call->name, race->hook.stopped, stop == FUSE_FAKE_STOP_BEFORE ?
+			 "is at the server" : "is answered, but the answer is on its way");
+	return race->ran;
+}
+
+static void race_at_server(struct race *race, enum fuse_fake_stop stop)
+{
+	unsigned long points;
+
+	if (!race_hold_request(race, stop))
 		return;
 	points = kunit_thread_points(race->calls);
-	race_say(race, "\nrequest %u of %s, opcode %u, %s", race->request, race->pair->call->name,
-		 race->hook.stopped, stop == FUSE_FAKE_STOP_BEFORE ?
-		 "is at the server" : "is answered, but the answer is on its way");
 	race_notify(race);
 	if (race->waited && !race->notification.child)
 		fuse_fx_broken(race->fx, FUSE_FX_NEVER_WAITS, "for that request");
 	if (stop == FUSE_FAKE_STOP_BEHIND) {
 		kunit_thread_go_on(race->calls, points + race->point);
 		fuse_fake_unhook(&race->hook);
-		race->ran = kunit_thread_wait(race->calls) == KUNIT_THREAD_STOPPED;
-		if (race->ran)
-			race_say_where(race, race->pair->call->name, race->calls);
-		if (race->ran && race_is_entry(race->pair->notification) &&
+		if (race_stops(race, race->pair->call, race->calls) &&
+		    race_is_entry(race->pair->notification) &&
 		    kunit_thread_wait(race->notifies) == KUNIT_THREAD_ENDED)
 			race_look_early(race);
 		/* The end of it is the schedule without a point. */
@@ -550,46 +506,16 @@ static void race_at_server(struct race *race, enum fuse_fake_stop stop)
 	}
 }
 
-/* What the notification may answer, and what was cached when. */
-static const char *race_may_answer(const struct race *race, char *text, size_t size)
-{
-	static const char * const names[] = {
-		"nothing cached", "a negative entry", "the node", "the node, in use",
-		"another node",
-	};
-	size_t len = 0;
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(names); i++)
-		if (race->seen & BIT(i))
-			len += scnprintf(text + len, size - len, "%s%s (%s)", len ? " or " : "",
-					 fuse_fx_errname(race_answer(i, race->notification.child)),
-					 names[i]);
-	return text;
-}
-
 /* The answer is from before the notification, and arrives in the middle of it. */
 static void race_arrival(struct race *race)
 {
-	enum kunit_thread_state state;
-
-	race->hook.skip = race->request;
-	race->hook.stop = FUSE_FAKE_STOP_BEHIND;
-	race_run_call(race, KUNIT_NO_POINT);
-	kunit_thread_wait(race->calls);
-	race->ran = completion_done(&race->hook.reached);
-	if (!race->ran)
+	if (!race_hold_request(race, FUSE_FAKE_STOP_BEHIND))
 		return;
-	race_say(race, "\nrequest %u of %s, opcode %u, is answered", race->request,
-		 race->pair->call->name, race->hook.stopped);
 	race_run_notification(race, race->point);
-	state = kunit_thread_wait(race->notifies);
-	race->ran = state == KUNIT_THREAD_STOPPED;
-	if (!race->ran) {
-		race_say_state(race, race->pair->notification->name, state);
+	if (!race_stops(race, race->pair->notification, race->notifies)) {
+		race->waited = !race_ends(race, race->pair->notification->name, race->notifies);
 		return;
 	}
-	race_say_where(race, race->pair->notification->name, race->notifies);
 	race_say(race, "\nthe answer arrives");
 	fuse_fake_unhook(&race->hook);
 	kunit_thread_wait(race->calls);
@@ -651,20 +577,30 @@ static void race_look_at_all_points(struct race *race)
 	kfree(again);
 }
 
-static bool race_explains(const struct race *race, int answer)
+/* Was the answer right at some time? @text says which ones would have been. */
+static bool race_explains(const struct race *race, int answer, char *text, size_t size)
 {
-	enum race_seen seen;
+	size_t len = 0;
+	unsigned int i;
 
-	for (seen = RACE_SEEN_NOTHING; seen <= RACE_SEEN_OTHER_NODE; seen++)
-		if (race->seen & BIT(seen) &&
-		    race_answer(seen, race->notification.child) == answer)
+	for (i = 0; i < ARRAY_SIZE(race_answers); i++) {
+		int right = race->notification.child ? race_answers[i].of_delete :
+						       race_answers[i].answer;
+
+		if (!(race->seen & BIT(i)))
+			continue;
+		if (right == answer)
 			return true;
+		len += scnprintf(text + len, size - len, "%s%s (%s)", len ? " or " : "",
+				 fuse_fx_errname(right), race_answers[i].what);
+	}
 	return false;
 }
 
 static void race_check_answer(struct race *race, int answer)
 {
 	char text[128] = "";
+	bool explained;
 
 	if (!race_is_entry(race->pair->notification)) {
 		if (answer && !(answer == -ENOENT && race->pair->notification->node))
@@ -673,17 +609,15 @@ static void race_check_answer(struct race *race, int answer)
 		return;
 	}
 	race_check_inode(race, answer);
-	if (race_explains(race, answer))
-		return;
-	if (race->waited) {
+	explained = race_explains(race, answer, text, sizeof(text));
+	if (!explained && race->waited) {
 		race_look_at_all_points(race);
-		if (race_explains(race, answer))
-			return;
+		explained = race_explains(race, answer, text, sizeof(text));
 	}
-	fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "%s answers %s, not %s; %s answers %s",
-		       race->pair->notification->name, fuse_fx_errname(answer),
-		       race_may_answer(race, text, sizeof(text)), race->pair->call->name,
-		       fuse_fx_errname(race->result));
+	if (!explained)
+		fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "%s answers %s, not %s; %s answers %s",
+			       race->pair->notification->name, fuse_fx_errname(answer), text,
+			       race->pair->call->name, fuse_fx_errname(race->result));
 }
 
 static void race_join(struct race *race)
