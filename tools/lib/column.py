@@ -22,7 +22,7 @@ from lib.stage import overlay
 
 LOG = "kernel_log.outside_of_cases"
 LIBFUSE = "inval_entry_test"  # tells stories of these suites, by the same names:
-STORIES = ("fuse_inval_entry", "fuse_inval_table", "fuse_inval_waits")
+STORIES = ("fuse_inval_entry", "fuse_inval_late", "fuse_inval_table", "fuse_inval_waits")
 
 
 @dataclasses.dataclass

@@ -38,7 +38,7 @@ SERIES = {
         "09-mount": "fs/fuse/tests/fixture.c fs/fuse/tests/fixture*.h",
         "10-calls": "fs/fuse/tests/fixture_*.c",
         "11-messages": "fs/fuse/tests/fake_server_kunit.c fs/fuse/tests/notify_kunit.c",
-        "12-stories": "fs/fuse/tests/inval_entry_kunit.c",
+        "12-stories": "fs/fuse/tests/inval_entry_kunit.c fs/fuse/tests/inval_late_kunit.c",
         "13-schedules": "fs/fuse/tests/inval_race_kunit.c fs/fuse/tests/inval_waits_kunit.c",
         "14-server-of-selftests": "tools/testing/*/fuse_test_server.h tools/testing/*/fuse/config",
         "15-selftest": "tools/testing/*/inval_entry_test.c tools/testing/*/Makefile.1.patch tools/testing/*/.gitignore.1.patch"}),

@@ -176,15 +176,13 @@ static void holds(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
 	struct fuse_fx_op mkdir = { .path = { "dir/new" } };
-	struct fuse_fake_hook *hold;
 	struct kunit_thread *thread;
 	int err;
 
 	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
-	hold = fuse_fake_hold(fx->server, FUSE_MKDIR, FUSE_FAKE_STOP_BEFORE);
-	thread = fuse_fx_run(fx, fuse_fx_do_mkdir, &mkdir);
-	fuse_fake_hold_wait(hold);
+	thread = fuse_fx_run_to(fx, fuse_fx_do_mkdir, &mkdir, FUSE_MKDIR,
+				FUSE_FAKE_STOP_BEFORE);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), 0);
 	fuse_fake_let_go(fx->server);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, &err));

@@ -504,3 +504,12 @@ void fuse_fx_add_neighbours(struct fuse_fixture *fx, const char *dir)
 	FUSE_ASSERT_ERR(fx->test, fuse_fx_stat(fx, below), 0);
 	FUSE_ASSERT_ERR(fx->test, fuse_fx_stat(fx, absent), -ENOENT);
 }
+
+int fuse_fx_init_neighbours(struct kunit *test)
+{
+	int err = fuse_fx_init(test);
+
+	if (!err)
+		fuse_fx_add_neighbours(test->priv, "");
+	return err;
+}

@@ -176,6 +176,9 @@ int fuse_fx_link(struct fuse_fixture *fx, const char *old, const char *new);
 /* The same, and how many names the server had to look up on the way. */
 int fuse_fx_stat_asks(struct fuse_fixture *fx, const char *path, unsigned int *asked);
 
+/* Stat it, and return how often the server was asked for attributes. */
+unsigned int fuse_fx_getattrs(struct fuse_fixture *fx, const char *path);
+
 /* Is this name in the directory, as whoever reads it sees it? */
 bool fuse_fx_lists(struct fuse_fixture *fx, const char *path, const char *name);
 
@@ -372,6 +375,11 @@ int fuse_fx_do_walk_mounts(struct fuse_fx_op *op);
 struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
 				 const struct fuse_fx_op *op);
 
+/* The same, until the server holds its first request with this opcode. */
+struct kunit_thread *fuse_fx_run_to(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
+				    const struct fuse_fx_op *op, u32 opcode,
+				    enum fuse_fake_stop stop);
+
 /**
  * fuse_fx_add_neighbours() - Cache some names that no test touches
  * @fx: The fixture.
@@ -381,5 +389,8 @@ struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fus
  * is absent. After the test all of them must still be answered from the cache.
  */
 void fuse_fx_add_neighbours(struct fuse_fixture *fx, const char *dir);
+
+/* As fuse_fx_init(), and with neighbours in the root. */
+int fuse_fx_init_neighbours(struct kunit *test);
 
 #endif /* _FS_FUSE_TESTS_FIXTURE_H */

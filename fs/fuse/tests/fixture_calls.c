@@ -434,6 +434,14 @@ static int fuse_fx_thread(void *data)
 	return err;
 }
 
+unsigned int fuse_fx_getattrs(struct fuse_fixture *fx, const char *path)
+{
+	unsigned int before = fuse_fake_requests(fx->server, FUSE_GETATTR);
+
+	FUSE_EXPECT_ERR(fx->test, fuse_fx_stat(fx, path), 0);
+	return fuse_fake_requests(fx->server, FUSE_GETATTR) - before;
+}
+
 struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
 				 const struct fuse_fx_op *op)
 {
@@ -447,6 +455,20 @@ struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fus
 	list_add_tail(&t->list, &fx->threads);
 	t->thread = kunit_thread_run(fx->test, "fuse_fx", fuse_fx_thread, t);
 	return t->thread;
+}
+
+struct kunit_thread *fuse_fx_run_to(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
+				    const struct fuse_fx_op *op, u32 opcode,
+				    enum fuse_fake_stop stop)
+{
+	struct fuse_fake_hook *hook = fuse_fake_hold(fx->server, opcode, stop);
+	struct kunit_thread *thread;
+
+	/* To revalidate a name in a directory, that is looked up again first. */
+	hook->skip = call == fuse_fx_do_stat && op->flags == LOOKUP_REVAL;
+	thread = fuse_fx_run(fx, call, op);
+	fuse_fake_hold_wait(hook);
+	return thread;
 }
 
 int fuse_fx_do_stat(struct fuse_fx_op *op)

@@ -559,14 +559,12 @@ static struct kunit_thread *table_mount(struct table_entry *e, const char *mount
 {
 	struct fuse_fx_op walk = { .path = { below } };
 	struct kunit *test = e->fx->test;
-	struct fuse_fake_hook *hold;
 	struct kunit_thread *thread;
 
 	fuse_fake_submount(e->fx->server, mountpoint);
 	FUSE_ASSERT_ERR(test, fuse_fx_stat(e->fx, mountpoint), 0);
-	hold = fuse_fake_hold(e->fx->server, FUSE_LOOKUP, FUSE_FAKE_STOP_BEFORE);
-	thread = fuse_fx_run(e->fx, fuse_fx_do_walk_mounts, &walk);
-	fuse_fake_hold_wait(hold);
+	thread = fuse_fx_run_to(e->fx, fuse_fx_do_walk_mounts, &walk, FUSE_LOOKUP,
+				FUSE_FAKE_STOP_BEFORE);
 	return thread;
 }
 

@@ -1,0 +1,556 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of fuse_reverse_inval_entry() while a request is under way: its answer
+ * is from before the notification, or whoever sent it holds a lock.
+ *
+ * Each test fills the cache, stops a request at the fake server, notifies, has the
+ * answer arrive, and looks again. What the fixture checks after every test is in
+ * fixture.h; fuse_inval_race does the same at every point of every call.
+ */
+
+#include <linux/dcache.h>
+#include <linux/fs.h>
+#include <linux/namei.h>
+
+#include <kunit/test.h>
+#include <kunit/thread.h>
+
+#include "fixture.h"
+
+/* Join a thread, and expect what its call answers. */
+static void expect_answer(struct fuse_fixture *fx, struct kunit_thread *thread, const char *call,
+			  int expected)
+{
+	int err;
+
+	if (kunit_thread_join(thread, &err) && err != expected)
+		KUNIT_FAIL(fx->test, "%s answers %s, not %s", call, fuse_fx_errname(err),
+			   fuse_fx_errname(expected));
+}
+
+/* The answers arrive. */
+static void let_go(struct fuse_fixture *fx, struct kunit_thread *thread)
+{
+	fuse_fake_let_go(fx->server);
+	KUNIT_EXPECT_TRUE(fx->test, kunit_thread_join(thread, NULL));
+}
+
+/* Notify while a request is stopped, and see that it does not wait for that. */
+static void notify_meanwhile(struct fuse_fixture *fx, struct fuse_fx_op notify, int expected)
+{
+	struct kunit_thread *server = fuse_fx_run(fx, fuse_fx_do_notify, &notify);
+
+	if (kunit_thread_wait(server) != KUNIT_THREAD_ENDED) {
+		/* With several processors it may only sleep for a moment. */
+		kunit_thread_set_limit(server, num_online_cpus() > 1 ? HZ : 0);
+		if (!kunit_thread_join(server, NULL)) {
+			KUNIT_FAIL(fx->test,
+				   "the notification waits for an answer that is on its way");
+			fuse_fake_let_go(fx->server);
+		}
+		kunit_thread_set_limit(server, KUNIT_THREAD_LIMIT);
+		KUNIT_ASSERT_TRUE(fx->test, kunit_thread_join(server, NULL));
+	}
+	expect_answer(fx, server, "the notification", expected);
+}
+
+/* Looks a name up while another call waits; a lock may have been lost. */
+static int stat_meanwhile(struct fuse_fixture *fx, const char *path)
+{
+	struct fuse_fx_op stat = { .path = { path } };
+	int err = 0;
+
+	KUNIT_ASSERT_TRUE(fx->test,
+			  kunit_thread_join(fuse_fx_run(fx, fuse_fx_do_stat, &stat), &err));
+	return err;
+}
+
+/* Calls whose answers are on their way when the server notifies. */
+static const struct late_param {
+	const char *name;
+	int (*call)(struct fuse_fx_op *op);
+	const char *path[2];
+	unsigned int flags;
+	u32 opcode;
+	bool there;	/* the server has the name, and the kernel knows it */
+	u32 notification;
+} late_params[] = {
+	{ "lookup", fuse_fx_do_stat, { "dir/config" }, 0, FUSE_LOOKUP },
+	{ "lookup expire", fuse_fx_do_stat, { "dir/config" }, 0, FUSE_LOOKUP,
+	  .notification = FUSE_EXPIRE_ONLY },
+	{ "revalidate", fuse_fx_do_stat, { "dir/config" }, LOOKUP_REVAL, FUSE_LOOKUP, true },
+	{ "revalidate expire", fuse_fx_do_stat, { "dir/config" }, LOOKUP_REVAL, FUSE_LOOKUP, true,
+	  FUSE_EXPIRE_ONLY },
+	{ "readdirplus", fuse_fx_do_readdir, { "dir" }, 0, FUSE_READDIRPLUS, true },
+	{ "create", fuse_fx_do_open, { "dir/config" }, O_CREAT | O_RDWR, FUSE_CREATE },
+	{ "mknod", fuse_fx_do_mknod, { "dir/config" }, 0, FUSE_MKNOD },
+	{ "mkdir", fuse_fx_do_mkdir, { "dir/config" }, 0, FUSE_MKDIR },
+	{ "symlink", fuse_fx_do_symlink, { "dir/config" }, 0, FUSE_SYMLINK },
+	{ "link", fuse_fx_do_link, { "other", "dir/config" }, 0, FUSE_LINK },
+	{ "rename", fuse_fx_do_rename, { "other", "dir/config" }, 0, FUSE_RENAME },
+	{ "exchange", fuse_fx_do_rename, { "other", "dir/config" }, RENAME_EXCHANGE,
+	  FUSE_RENAME2, true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(late, late_params, name);
+
+/*
+ * The server answers, and then the name appears or goes and is notified, before the
+ * answer arrives: it is what the caller gets, but the next one has to ask.
+ */
+static void late_answer(struct kunit *test)
+{
+	const struct late_param *param = test->param_value;
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op call = {
+		.path	= { param->path[0], param->path[1] },
+		.flags	= param->flags,
+	};
+	struct fuse_fx_op notify = { .path = { "config" }, .flags = param->notification };
+	struct kunit_thread *caller, *server;
+	bool there;
+
+	notify.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "other", S_IFREG | 0644);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "other"), 0);
+	fuse_fx_hold(fx, "dir");
+	if (param->there) {
+		fuse_fake_add(fx->server, "dir/config", S_IFREG | 0644);
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/config"), 0);
+	}
+
+	caller = fuse_fx_run_to(fx, param->call, &call, param->opcode,
+				FUSE_FAKE_STOP_BEHIND);
+	there = fuse_fake_find(fx->server, notify.parent, "config");
+	if (there)
+		fuse_fake_remove(fx->server, "dir/config");
+	else
+		fuse_fake_add(fx->server, "dir/config", S_IFREG | 0644);
+	server = fuse_fx_run(fx, fuse_fx_do_notify, &notify);
+	/* It may wait for the answer, but it must not count on it. */
+	kunit_thread_wait(server);
+	let_go(fx, caller);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(server, NULL));
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/config"), there ? -ENOENT : 0);
+	/* What is renamed meanwhile may lose its timeout under its new name, too. */
+	if (param->call == fuse_fx_do_rename)
+		fuse_fake_take_back(fx->server, FUSE_ROOT_ID, "other", false);
+}
+
+/* Attributes of the directory that were asked for before a notification are not cached. */
+static void late_attributes(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op getattr = { .path = { "dir" } };
+	struct kunit_thread *caller;
+	u64 dir;
+
+	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
+
+	caller = fuse_fx_run_to(fx, fuse_fx_do_getattr, &getattr, FUSE_GETATTR,
+				FUSE_FAKE_STOP_BEHIND);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "file"), 0);
+	let_go(fx, caller);
+	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "dir"), 1);
+}
+
+/* Calls whose answers make a node known, or tell of one that is known. */
+static const struct late_node_param {
+	const char *name;
+	int (*call)(struct fuse_fx_op *op);
+	const char *path[2];
+	unsigned int flags;
+	u32 opcode;
+} late_node_params[] = {
+	{ "lookup", fuse_fx_do_open, { "dir/file" }, O_RDWR, FUSE_LOOKUP },
+	{ "readdirplus", fuse_fx_do_readdir, { "dir" }, 0, FUSE_READDIRPLUS },
+	{ "create", fuse_fx_do_open, { "dir/new" }, O_CREAT | O_RDWR, FUSE_CREATE },
+	{ "mknod", fuse_fx_do_mknod, { "dir/new" }, 0, FUSE_MKNOD },
+	{ "mkdir", fuse_fx_do_mkdir, { "dir/new" }, 0, FUSE_MKDIR },
+	{ "symlink", fuse_fx_do_symlink, { "dir/new" }, 0, FUSE_SYMLINK },
+	{ "link", fuse_fx_do_link, { "other", "dir/new" }, 0, FUSE_LINK },
+};
+
+KUNIT_ARRAY_PARAM_DESC(late_node, late_node_params, name);
+
+/* The attributes in an answer are stale if the nodeid is notified before the answer arrives. */
+static void late_node(struct kunit *test)
+{
+	const struct late_node_param *param = test->param_value;
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op call = {
+		.path	= { param->path[0], param->path[1] },
+		.flags	= param->flags,
+	};
+	const char *name = param->opcode == FUSE_LOOKUP ||
+			   param->opcode == FUSE_READDIRPLUS ? "file" : "new";
+	struct kunit_thread *caller;
+	struct dentry *dir;
+	struct kstat stat;
+	struct path path;
+	unsigned int asked;
+	u64 parent;
+
+	parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	fuse_fake_add(fx->server, "other", S_IFREG | 0644);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "other"), 0);
+	dir = fuse_fx_hold(fx, "dir");
+
+	caller = fuse_fx_run_to(fx, param->call, &call, param->opcode,
+				FUSE_FAKE_STOP_BEHIND);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, fuse_fake_find(fx->server, parent, name)),
+			param->opcode == FUSE_LINK ? 0 : -ENOENT);
+	/* An open may be the first who asks. */
+	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
+	let_go(fx, caller);
+
+	path = (struct path) { .mnt = fx->mnt, .dentry = fuse_fx_hold_cached(fx, dir, name) };
+	KUNIT_ASSERT_NOT_NULL(test, path.dentry);
+	FUSE_EXPECT_ERR(test, vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
+}
+
+/* A GETATTR that was answered before the LINK does not leave the old i_nlink cached. */
+static void link_overtaken(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op link = { .path = { "file", "new" } };
+	struct fuse_fx_op getattr = { .path = { "file" } };
+	struct path path = { .mnt = fx->mnt };
+	struct kunit_thread *caller;
+	struct kstat stat;
+
+	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
+	path.dentry = fuse_fx_hold(fx, "file");
+	caller = fuse_fx_run_to(fx, fuse_fx_do_link, &link, FUSE_LINK,
+				FUSE_FAKE_STOP_BEFORE);
+	getattr.fx = fx;
+	FUSE_EXPECT_ERR(test, fuse_fx_do_getattr(&getattr), 0);
+	fuse_fake_let_go(fx->server);
+	expect_answer(fx, caller, "link", 0);
+	FUSE_EXPECT_ERR(test, vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0), 0);
+	KUNIT_EXPECT_EQ(test, stat.nlink, 2);
+
+	/* But if nobody asked, the answer that comes with the name is enough. */
+	FUSE_EXPECT_ERR(test, fuse_fx_mknod(fx, "other"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "other"), 0);
+}
+
+/*
+ * A delete locks the entry, too, and may have to wait for that. Nobody changes the
+ * directory in the meantime.
+ */
+static void delete_waits(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op mkdir = { .path = { "dir/new" } };
+	struct fuse_fx_op delete = { .path = { "file" } };
+	struct fuse_fx_op chmod = { .path = { "dir/file" } };
+	struct kunit_thread *server, *caller, *changer;
+	struct dentry *dir, *file;
+
+	delete.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	delete.child = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	dir = fuse_fx_hold(fx, "dir");
+	file = fuse_fx_hold(fx, "dir/file");
+
+	changer = fuse_fx_run_to(fx, fuse_fx_do_chmod, &chmod, FUSE_SETATTR,
+				 FUSE_FAKE_STOP_BEFORE);
+	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(server, &d_inode(file)->i_rwsem));
+	caller = fuse_fx_run(fx, fuse_fx_do_mkdir, &mkdir);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(caller, &d_inode(dir)->i_rwsem));
+
+	fuse_fake_let_go(fx->server);
+	expect_answer(fx, changer, "chmod", 0);
+	expect_answer(fx, server, "the delete", 0);
+	expect_answer(fx, caller, "mkdir", 0);
+}
+
+/* Calls that overtake an old answer about the entry, which is revalidated. */
+static const struct overtaking_param {
+	const char *name;
+	const char *to;		/* it is renamed to this */
+	u32 flags;		/* of the notification, of its name by then */
+} overtaking_params[] = {
+	{ "asked again", "dir/file", FUSE_EXPIRE_ONLY },
+	{ "renamed", "dir/new", FUSE_EXPIRE_ONLY },
+	{ "moved", "out/file", FUSE_EXPIRE_ONLY },
+};
+
+KUNIT_ARRAY_PARAM_DESC(overtaking, overtaking_params, name);
+
+/*
+ * The old answer neither takes the place of a newer one about the same name, nor is it
+ * believed of the name that the entry has by then.
+ */
+static void late_answer_overtaken(struct kunit *test)
+{
+	const struct overtaking_param *param = test->param_value;
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op revalidate = { .path = { "dir/file" }, .flags = LOOKUP_REVAL };
+	struct kunit_thread *caller;
+	u64 dir, out;
+
+	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	out = fuse_fake_add(fx->server, "out", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "out"), 0);
+
+	caller = fuse_fx_run_to(fx, fuse_fx_do_stat, &revalidate, FUSE_LOOKUP,
+				FUSE_FAKE_STOP_BEHIND);
+	if (strcmp(param->to, "dir/file"))
+		FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "dir/file", param->to, 0), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, param->to[0] == 'o' ? out : dir, 0,
+					     kbasename(param->to), param->flags), 0);
+	/* If it has kept its name, it is asked for and cached again. */
+	if (!strcmp(param->to, "dir/file"))
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
+	let_go(fx, caller);
+}
+
+/* A new entry is only asked for again, if its answer is old: it is not dropped. */
+static void late_answer_kept(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op stat = { .path = { "dir/file" } };
+	struct fuse_fx_op expire = { .path = { "file" }, .flags = FUSE_EXPIRE_ONLY };
+	struct kunit_thread *caller;
+	struct dentry *dir, *file;
+
+	expire.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	dir = fuse_fx_hold(fx, "dir");
+	caller = fuse_fx_run_to(fx, fuse_fx_do_stat, &stat, FUSE_LOOKUP,
+				FUSE_FAKE_STOP_BEHIND);
+	notify_meanwhile(fx, expire, -ENOENT);
+	let_go(fx, caller);
+	file = fuse_fx_hold_cached(fx, dir, "file");
+	KUNIT_ASSERT_NOT_NULL(test, file);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
+	KUNIT_EXPECT_FALSE(test, d_unhashed(file));
+}
+
+/* An old listing does not take a name back to the epoch in which it was asked for. */
+static void late_epoch(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op readdir = { .path = { "dir" } };
+	struct kunit_thread *caller;
+
+	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
+	caller = fuse_fx_run_to(fx, fuse_fx_do_readdir, &readdir, FUSE_READDIRPLUS,
+				FUSE_FAKE_STOP_BEHIND);
+	FUSE_EXPECT_ERR(test, fuse_fx_inc_epoch(fx), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
+	let_go(fx, caller);
+}
+
+/*
+ * An outdated LOOKUP leads to a directory that is cached under another name by now: its
+ * dentry is not moved back. The LOOKUP is sent once more, but only once, because a
+ * server may notify whenever it is asked.
+ */
+static void late_answer_moved(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op stat = { .path = { "dir/old" } };
+	struct fuse_fx_op old = { .path = { "old" } };
+	struct fuse_fake_hook *hold, *again;
+	struct kunit_thread *caller;
+	unsigned int lookups;
+
+	old.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/old", S_IFDIR | 0755);
+	fuse_fx_hold(fx, "dir");
+	hold = fuse_fake_hold(fx->server, FUSE_LOOKUP, FUSE_FAKE_STOP_BEHIND);
+	caller = fuse_fx_run(fx, fuse_fx_do_stat, &stat);
+	fuse_fake_hold_wait(hold);
+	fuse_fake_rename(fx->server, "dir/old", "dir/new");
+	notify_meanwhile(fx, old, -ENOENT);
+	FUSE_EXPECT_ERR(test, stat_meanwhile(fx, "dir/new"), 0);
+	fuse_fake_add(fx->server, "dir/old", S_IFDIR | 0755);
+	again = fuse_fake_hold(fx->server, FUSE_LOOKUP, FUSE_FAKE_STOP_BEHIND);
+	fuse_fake_unhook(hold);
+	fuse_fake_hold_wait(again);
+	fuse_fake_remove(fx->server, "dir/old");
+	notify_meanwhile(fx, old, -ENOENT);
+	lookups = fuse_fake_requests(fx->server, FUSE_LOOKUP);
+	fuse_fake_unhook(again);
+	expect_answer(fx, caller, "stat", 0);
+	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_LOOKUP), lookups);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/old"), -ENOENT);
+}
+
+/* An old listing leads to a node that has been replaced: the new one stays cached. */
+static void late_answer_replaced(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op readdir = { .path = { "dir" } };
+	struct fuse_fx_op inval = { .path = { "file" } };
+	struct kunit_thread *caller;
+
+	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	caller = fuse_fx_run_to(fx, fuse_fx_do_readdir, &readdir, FUSE_READDIRPLUS,
+				FUSE_FAKE_STOP_BEHIND);
+	fuse_fake_remove(fx->server, "dir/file");
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	notify_meanwhile(fx, inval, -ENOENT);
+	FUSE_EXPECT_ERR(test, stat_meanwhile(fx, "dir/file"), 0);
+	let_go(fx, caller);
+}
+
+/*
+ * Two listings fill the cache at the same time, one of them asked for before the
+ * notification: that one does not go into the cache, even if it is the first to arrive.
+ */
+static void listing_arrives_late(struct kunit *test, bool empty)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op readdir = { .path = { "dir" } };
+	struct fuse_fx_op inval = { .path = { empty ? "other" : "file" } };
+	struct fuse_fake_hook *hold, *hold_new;
+	struct kunit_thread *old, *new;
+
+	fx->server->cache_dir = true;
+	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	if (!empty)
+		fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, empty ? "dir" : "dir/file"), 0);
+	hold = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEHIND);
+	old = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
+	fuse_fake_hold_wait(hold);
+	if (!empty)
+		fuse_fake_remove(fx->server, "dir/file");
+	fuse_fake_add(fx->server, "dir/other", S_IFREG | 0644);
+	notify_meanwhile(fx, inval, empty ? -ENOENT : 0);
+	hold_new = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEFORE);
+	new = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
+	fuse_fake_hold_wait(hold_new);
+	fuse_fake_unhook(hold);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(old, NULL));
+	fuse_fake_unhook(hold_new);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(new, NULL));
+	KUNIT_EXPECT_FALSE(test, fuse_fx_lists(fx, "dir", "file"));
+	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "other"));
+}
+
+/* A listing from before one name went and another came is not cached. */
+static void late_listing(struct kunit *test)
+{
+	listing_arrives_late(test, false);
+}
+
+/* An old listing that is empty does not say that the cache is complete. */
+static void late_listing_empty(struct kunit *test)
+{
+	listing_arrives_late(test, true);
+}
+
+/* A delete waits for the directory's lock, but the name is stale at once. */
+static void delete_parent_locked(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op mkdir = { .path = { "dir/new" } };
+	struct fuse_fx_op delete = { .path = { "file" } };
+	struct kunit_thread *server, *caller;
+	unsigned int lookups;
+	struct dentry *dir;
+
+	delete.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	delete.child = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	dir = fuse_fx_hold(fx, "dir");
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
+	caller = fuse_fx_run_to(fx, fuse_fx_do_mkdir, &mkdir, FUSE_MKDIR,
+				FUSE_FAKE_STOP_BEFORE);
+	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(server, &d_inode(dir)->i_rwsem));
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "dir/file", &lookups), 0);
+	KUNIT_EXPECT_EQ(test, lookups, 1);
+	fuse_fake_let_go(fx->server);
+	expect_answer(fx, server, "the delete", 0);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
+}
+
+static const unsigned int rename_flags[] = { RENAME_EXCHANGE, 0 };
+
+static void rename_flags_desc(const unsigned int *flags, char *desc)
+{
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s", *flags ? "exchange" : "over");
+}
+
+KUNIT_ARRAY_PARAM(rename_flags, rename_flags, rename_flags_desc);
+
+/* A delete marks the node that has the name once it holds i_rwsem of the directory. */
+static void race_delete(struct kunit *test)
+{
+	const unsigned int *flags = test->param_value;
+	struct fuse_fx_op rename = { .path = { "dir/new", "dir/old" }, .flags = *flags };
+	struct fuse_fx_op delete = { .path = { "old" } };
+	struct fuse_fixture *fx = test->priv;
+	struct kunit_thread *server, *caller;
+	struct dentry *dir, *old, *new;
+
+	delete.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fx_add_neighbours(fx, "dir/");
+	fuse_fake_add(fx->server, "dir/old", S_IFDIR | 0755);
+	delete.child = fuse_fake_add(fx->server, "dir/new", S_IFDIR | 0755);
+	dir = fuse_fx_hold(fx, "dir");
+	old = fuse_fx_hold(fx, "dir/old");
+	new = fuse_fx_hold(fx, "dir/new");
+
+	caller = fuse_fx_run_to(fx, fuse_fx_do_rename, &rename, *flags ? FUSE_RENAME2 : FUSE_RENAME,
+				FUSE_FAKE_STOP_BEFORE);
+	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
+	/* If it ends without waiting, it has to be right as well. */
+	kunit_thread_sleeps_on_rwsem(server, &d_inode(dir)->i_rwsem);
+	fuse_fake_let_go(fx->server);
+	expect_answer(fx, caller, "the rename of 'new' to 'old'", 0);
+	expect_answer(fx, server, "the delete of 'old', which waited for it,", 0);
+	/* What is renamed meanwhile may lose its timeout under its new name, too. */
+	fuse_fake_take_back(fx->server, delete.parent, "new", false);
+	KUNIT_EXPECT_TRUE(test, d_unhashed(new));
+	KUNIT_EXPECT_TRUE(test, fuse_fx_dead(new));
+	KUNIT_EXPECT_TRUE(test, cant_mount(new));
+	KUNIT_EXPECT_EQ(test, d_inode(new)->i_nlink, 0);
+	if (!*flags)
+		return;
+	KUNIT_EXPECT_FALSE(test, d_unhashed(old));
+	KUNIT_EXPECT_FALSE(test, fuse_fx_dead(old));
+	KUNIT_EXPECT_FALSE(test, cant_mount(old));
+	KUNIT_EXPECT_NE(test, d_inode(old)->i_nlink, 0);
+}
+
+static struct kunit_case fuse_inval_late_cases[] = {
+	KUNIT_CASE_PARAM(late_answer, late_gen_params),
+	KUNIT_CASE(late_attributes),
+	KUNIT_CASE_PARAM(late_node, late_node_gen_params),
+	KUNIT_CASE(link_overtaken),
+	KUNIT_CASE(late_answer_moved),
+	KUNIT_CASE(late_answer_replaced),
+	KUNIT_CASE_PARAM(late_answer_overtaken, overtaking_gen_params),
+	KUNIT_CASE(late_answer_kept),
+	KUNIT_CASE(late_epoch),
+	KUNIT_CASE(late_listing),
+	KUNIT_CASE(late_listing_empty),
+	KUNIT_CASE(delete_parent_locked),
+	KUNIT_CASE(delete_waits),
+	KUNIT_CASE_PARAM(race_delete, rename_flags_gen_params),
+	{}
+};
+
+static struct kunit_suite fuse_inval_late_suite = {
+	.name		= "fuse_inval_late",
+	.init		= fuse_fx_init_neighbours,
+	.exit		= fuse_fx_exit,
+	.test_cases	= fuse_inval_late_cases,
+};
+
+kunit_test_suite(fuse_inval_late_suite);
