@@ -16,6 +16,7 @@
 #ifndef __FUSE_TEST_SERVER_H
 #define __FUSE_TEST_SERVER_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -621,6 +622,102 @@ static int asks_for(unsigned int opcode, const char *path)
 
 	look(path);
 	return server_requests(opcode) - before;
+}
+
+/* Is what @fd has open no longer found by its name, as far as the cache goes? */
+static inline bool gone(int fd)
+{
+	static const char deleted[] = " (deleted)";
+	char proc[32], path[PATH_MAX];
+	ssize_t len;
+
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+	len = readlink(proc, path, sizeof(path));
+	len -= strlen(deleted);
+	return len > 0 && !memcmp(path + len, deleted, strlen(deleted));
+}
+
+/* What the kernel believes, right or wrong. */
+static inline int links(int fd)
+{
+	struct statx stx = {};
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_NLINK, &stx))
+		return -errno;
+	return stx.stx_nlink;
+}
+
+/* Does the kernel still ask the server for names in this directory? */
+static inline bool alive(int fd)
+{
+	int before = server_requests(FUSE_LOOKUP);
+	struct stat st;
+
+	fstatat(fd, "~nobody", &st, 0);
+	return server_requests(FUSE_LOOKUP) - before;
+}
+
+/* Does a listing of the directory have this name? */
+static inline bool listed(const char *path, const char *name)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fdopendir(fd);
+	struct dirent *d;
+
+	if (!dir)
+		return false;
+	do
+		d = readdir(dir);
+	while (d && strcmp(d->d_name, name));
+	closedir(dir);
+	return d;
+}
+
+/* Is something mounted there? */
+static inline bool mounted(const char *name)
+{
+	FILE *info = fopen("/proc/self/mountinfo", "re");
+	char want[64], line[PATH_MAX];
+	bool found = false;
+
+	snprintf(want, sizeof(want), " " MNT "/%s ", name);
+	while (info && !found && fgets(line, sizeof(line), info))
+		found = strstr(line, want);
+	if (info)
+		fclose(info);
+	return found;
+}
+
+/* How many names the server has to look up for a stat(), how often it is asked for attributes. */
+static inline int asks(const char *path)
+{
+	return asks_for(FUSE_LOOKUP, path);
+}
+
+static inline int asks_attributes(const char *path)
+{
+	return asks_for(FUSE_GETATTR, path);
+}
+
+static inline int do_rename(const char *old, const char *new, unsigned int flags)
+{
+	return renameat2(AT_FDCWD, old, AT_FDCWD, new, flags) ? -errno : 0;
+}
+
+/* Does a thread wait for something that no signal ends, as a lock of the kernel? */
+static inline bool sleeps(pid_t tid)
+{
+	char path[48], stat[128] = "";
+	const char *state;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	state = fgets(stat, sizeof(stat), file) ? strrchr(stat, ')') : NULL;
+	fclose(file);
+	return state && state[2] == 'D';
 }
 
 #endif

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the tests of tools/test stand on: a scratch folder and the calls of tools that all of them make, and the plan
+by which they run."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import glob
+import html.parser
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from typing import Any
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+BUILD = os.environ.get("FUSE_KUNIT_BUILD") or os.path.join(ROOT, "build")  # see Plan
+JUDGE = os.path.join(ROOT, "tools/judge")
+COVERAGE = os.path.join(ROOT, "tools/coverage")
+DIR_C = "fs/fuse/dir.c"
+OUR_FIX = os.path.join(ROOT, "fs/fuse/fix")
+
+SKIPPED = 77  # exit status
+PROGRESS = re.compile(r"[\w, ]+: \d+ (s|of \d+)$")  # of a tool, for whoever waits
+
+
+def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, errors="replace", **options)
+
+
+def kernel() -> str:
+    """The pristine default tree."""
+    return subprocess.run([os.path.join(ROOT, "tools/kernel-source")], stdout=subprocess.PIPE, text=True,
+                          check=True).stdout.strip()
+
+
+def read(*path: str) -> str:
+    with open(os.path.join(*path), errors="replace") as file:
+        return file.read()
+
+
+def kernels(below: str = BUILD) -> list[str]:
+    """The UML kernels below a folder that run."""
+    found = []
+    for exe in glob.glob("/proc/[0-9]*/exe"):
+        with contextlib.suppress(OSError):  # gone, or not ours
+            if os.readlink(exe).startswith(below + "/"):
+                found.append(exe)
+    return found
+
+
+def on(kernel: str) -> Any:
+    """Says which kernel a test builds, or changes, if it is not that of its class."""
+    def mark(test: Any) -> Any:
+        test.kernel = kernel
+        return test
+    return mark
+
+
+class Test(unittest.TestCase):
+    """A scratch folder, and what all tests ask of the tools."""
+
+    kernel = ""  # that the tests need: those with the same one do not run at the same time
+
+    def setUp(self) -> None:
+        self.scratch = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.scratch, ignore_errors=True)
+
+    def write(self, name: str, text: str) -> str:
+        path = os.path.join(self.scratch, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as file:
+            file.write(text)
+        return path
+
+    def judge(self, *options: str, status: int, says: str = ".") -> str:
+        return self.tool(JUDGE, *options, status=status, says=says)
+
+    def tool(self, *command: str, status: int, says: str) -> str:
+        out = ""
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors="replace") as tool:
+            assert tool.stdout
+            for line in tool.stdout:
+                out += line
+                if PROGRESS.match(line):
+                    print(line, end="", flush=True)
+        self.assertEqual(tool.returncode, status, out)
+        self.assertRegex(out, says)
+        self.assertNotIn("Traceback", out)
+        return out
+
+    def fix(self, new: str, old: str = "\tparent = fuse_ilookup(") -> str:
+        """A patch of the pristine tree's fuse_reverse_inval_entry() that puts new in front of old."""
+        before = read(kernel(), DIR_C)
+        at = before.index(old, before.index("int fuse_reverse_inval_entry("))
+        after = before[:at] + new + before[at:]
+        return self.write("fix.patch", "".join(difflib.unified_diff(
+            before.splitlines(True), after.splitlines(True), "a/" + DIR_C, "b/" + DIR_C)))
+
+    def ours_and(self, new: str, old: str) -> str:
+        """A folder of patches: our fix, with new in front of old in dir.c."""
+        after = self.fixed(DIR_C)
+        at = after.index(old)
+        folder = os.path.join(self.scratch, "fix")
+        shutil.copytree(OUR_FIX, folder, dirs_exist_ok=True)
+        self.write("fix/last.patch", "".join(difflib.unified_diff(
+            after.splitlines(True), (after[:at] + new + after[at:]).splitlines(True), "a/" + DIR_C, "b/" + DIR_C)))
+        return folder
+
+    def fixed(self, path: str) -> str:
+        """A file with our fix, and all others that it changes beside it."""
+        for patch in sorted(glob.glob(OUR_FIX + "/*.patch")):
+            for touched in re.findall(r"(?m)^--- a/(\S+)", read(patch)):
+                if not os.path.exists(os.path.join(self.scratch, touched)):
+                    self.write(touched, read(kernel(), touched))
+            run("patch", "-p1", "-d", self.scratch, "-i", patch, check=True)
+        return read(self.scratch, path)
+
+
+class Page(html.parser.HTMLParser):
+    """What is wrong with an HTML file that should stand for itself."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.mistakes: list[str] = []
+        self.ids: set[str] = set()
+        self.links: set[str] = set()
+        self.feed(text)
+        self.close()
+        self.mistakes += self.open
+        self.mistakes += re.findall(r"https?:|url\(|@import|<script", text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "wbr"):
+            self.open.append(tag)
+        for name, value in attributes:
+            if name == "id":
+                self.mistakes += [f"twice: {value}"] if value in self.ids else []
+                self.ids.add(value or "")
+            elif name == "href":
+                self.links.add((value or "").removeprefix("#"))
+            elif name == "src":
+                self.mistakes.append(f"from elsewhere: {value}")
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.mistakes.append(f"</{tag}> in line {self.getpos()[0]}")
+
+
+class Plan:
+    """Tests that are left to run, in two lanes at the same time. Each lane has a build folder of its own, and each
+    kernel is built in one of them only: the tests that need it stay in that lane. The first test gets all processors."""
+
+    def __init__(self, script: str, tests: dict[str, str], first: str) -> None:
+        self.script, self.kernels, self.first_test = script, tests, first
+        self.left, self.lanes = list(tests), dict[str, int]()
+        self.done: list[tuple[float, str, int]] = []  # seconds, test, exit status
+        self.children: dict[int, subprocess.Popen[str]] = {}
+        self.lock, self.stopped = threading.Lock(), False
+        self.first = threading.Event()  # the verdict on ours, which gets both processors until it is there
+        if first not in tests:
+            self.first.set()
+
+    def next(self, lane: int) -> str:
+        """The first test that does not need the other lane's kernel, or "" if there is none."""
+        with self.lock:
+            test = next((test for test in self.left if self.lanes.get(self.kernels[test], lane) == lane), "")
+            if test:
+                self.left.remove(test)
+                if self.kernels[test]:
+                    self.lanes[self.kernels[test]] = lane
+            return test
+
+    def start(self, lane: int, test: str) -> subprocess.Popen[str]:
+        with self.lock:
+            self.children[lane] = subprocess.Popen(
+                [sys.executable, self.script, "--alone", test], text=True, errors="replace",
+                env={**os.environ, "FUSE_KUNIT_BUILD": os.path.join(ROOT, f"build/test-{lane}")},
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+            return self.children[lane]
+
+    def run(self, lane: int) -> None:
+        while test := self.next(lane):
+            if self.kernels[test] and test != self.first_test:
+                self.first.wait()
+            if self.stopped:
+                break
+            started, out = time.monotonic(), ""
+            with self.start(lane, test) as child:
+                assert child.stdout
+                for line in child.stdout:
+                    out += line
+                    if PROGRESS.match(line):
+                        print(f"[{lane}] {test}, {line}", end="", flush=True)
+            if test == self.first_test:
+                self.first.set()
+            took = time.monotonic() - started
+            self.done.append((took, test, child.returncode))
+            how = {0: "ok", SKIPPED: "skipped"}.get(child.returncode, "FAILED")
+            print(("" if how == "ok" else out) + f"[{lane}] {test}: {how}, {took:.0f} s", flush=True)
+
+    def stop(self) -> None:
+        with self.lock:
+            self.stopped = True
+            self.first.set()
+            for child in self.children.values():
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGINT)
+
+
+def alone(case: unittest.TestCase) -> int:
+    """Runs a test in this process; returns the exit status."""
+    try:
+        result = unittest.TextTestRunner(sys.stdout, descriptions=False).run(case)
+    except KeyboardInterrupt:
+        case.doCleanups()
+        return 130
+    return SKIPPED if result.skipped else 0 if result.wasSuccessful() and result.testsRun else 1
