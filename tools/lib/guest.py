@@ -92,14 +92,17 @@ def build_programs(kernel: Kernel, *targets: str) -> str:
 
 
 def boot(kernel: Kernel, files: list[str], command: list[str], limit: int, **environment: object) -> Outcome:
-    """Boots, runs a command in a folder that has copies of files, and parses what it prints."""
+    """Boots, runs a command in a folder that has copies of files and folders, and parses what it prints."""
     if kernel.arch:
         raise Stop("only UML boots from the host's files: leave --arch out")
     outcome = Outcome(command[0], os.path.join(kernel.build_dir, f"guest-{command[0]}.log"))
     progress.enter(command[0], outcome.log)
     with tempfile.TemporaryDirectory() as home, open(outcome.log, "w") as out:
         for file in [os.path.join(ROOT, "tools/data/guest/init"), *files]:
-            shutil.copy(file, home)
+            if os.path.isdir(file):
+                shutil.copytree(file, os.path.join(home, os.path.basename(file)), symlinks=True)
+            else:
+                shutil.copy(file, home)
         linux = shutil.copy(kernel.linux, home)
         os.mkdir(os.path.join(home, "uml"))
         who: dict[str, Any] = {}
@@ -154,19 +157,15 @@ def listen(outcome: Outcome, child: subprocess.Popen[bytes], log: Any, limit: in
 
 
 def check_names(names: list[str]) -> None:
-    there = [os.path.basename(source)[:-2] for source in glob.glob(os.path.join(ROOT, SELFTESTS, "*_test.c"))] + ["examples"]
+    there = [os.path.basename(source)[:-2] for source in glob.glob(os.path.join(ROOT, SELFTESTS, "*_test.c"))]
     if set(names) - set(there):
         raise Stop(f"there is no program {' '.join(set(names) - set(there))}, only {' '.join(sorted(there))}")
 
 
 def selftests(kernel: Kernel, only: list[str] | None = None, **environment: object) -> list[Outcome]:
-    """Runs the selftests and libfuse's examples, or only some of them, each in a boot of its own."""
-    tests = {os.path.basename(program): [program] for program in build_selftests(kernel)}
-    tests["examples"] = [os.path.join(ROOT, "tools/data/guest/examples")]
-    if not only or "examples" in only:
-        programs = build_programs(kernel, "examples")
-        tests["examples"] += [os.path.join(programs, name) for name in os.listdir(programs)]
-    return [boot(kernel, tests[name], [name], kernel.args.timeout, **environment) for name in only or tests]
+    """Runs the selftests, or only some of them, each in a boot of its own."""
+    programs = {os.path.basename(program): program for program in build_selftests(kernel)}
+    return [boot(kernel, [programs[name]], [name], kernel.args.timeout, **environment) for name in only or programs]
 
 
 def print_outcomes(outcomes: list[Outcome]) -> None:

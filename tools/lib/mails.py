@@ -75,10 +75,10 @@ def check_table() -> None:
 
 
 def libfuse(folder: str) -> str:
-    """Puts libfuse's header, as it is installed here, where it is in libfuse's tree; returns its version."""
-    def says(option: str) -> str:
-        return subprocess.run(["pkg-config", option, "fuse3"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-
-    os.makedirs(os.path.join(folder, "include"))
-    shutil.copy(os.path.join(says("--variable=includedir"), "fuse3/fuse_lowlevel.h"), os.path.join(folder, "include"))
-    return says("--modversion")
+    """Puts libfuse's tree, as Debian's sid has it, into a folder; returns its version."""
+    done = subprocess.run([os.path.join(ROOT, "tools/kernel-source"), "--libfuse"], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise Stop("tools/kernel-source gave no tree of libfuse, see above")
+    tree = done.stdout.strip()
+    shutil.copytree(tree, folder, dirs_exist_ok=True)
+    return tree.rpartition("-")[2]
