@@ -13,17 +13,17 @@ timeout = $(if $(TIMEOUT),--timeout '$(TIMEOUT)')
 .PHONY: help check selftest matrix mutants coverage repeat soak bench bench-loop series series-check test clean
 
 help:
-	@echo 'make check     build a kernel with the fix in UML, run the suites, give a verdict'
+	@echo 'make check     build a kernel for UML with the fix, run the suites, give a verdict'
 	@echo 'make selftest  boot that kernel from the files of this machine, and run tests with libfuse'
 	@echo 'make matrix    judge every implementation there has been, and show a table and a page'
-	@echo 'make mutants   break the fix in every small way, and see the suites notice'
+	@echo 'make mutants   put each small mistake into the fix, and see whether the suites notice it'
 	@echo 'make coverage  what the suites reach of the functions that the fix changes (clang)'
 	@echo 'make repeat    boot the suites N=1000 times, and count what is not a clean pass'
 	@echo 'make soak      a server, clients and notifications for MINUTES=10, with KASAN and lockdep'
 	@echo 'make bench     what a call costs, with the fix and with 7.3 as it is'
-	@echo 'make bench-loop  how long one waits for a verdict, beside kunit.py by itself'
-	@echo 'make series    write what this repository comes to as mails: five series, in out/series/'
-	@echo 'make series-check  prove these, on trees that are made by git am alone (half an hour)'
+	@echo 'make bench-loop  how long one waits for a verdict, compared with plain kunit.py'
+	@echo 'make series    write all that goes to other projects as mails: five series, in out/series/'
+	@echo 'make series-check  test these, on trees that are made by git am alone (half an hour)'
 	@echo 'make test      the tests of this project itself (a quarter of an hour or more)'
 	@echo 'make test QUICK=1  those to run before every commit'
 	@echo 'make clean     remove build/ (the cache folder stays: the kernel source, and what was compiled);'

@@ -17,9 +17,9 @@
  *		kunit_thread_join(thread, &ret);
  *	}
  *
- * A preemption point is the start of a basic block, as the compiler sees it, of a
- * file in %CONFIG_KUNIT_POINTS_IN, where the thread may sleep: it holds no
- * spinlock, interrupts and preemption are enabled, and it is not about to sleep.
+ * A preemption point is the start of a basic block, as the compiler sees it, of
+ * a file in %CONFIG_KUNIT_POINTS_IN, if the thread can be preempted there:
+ * interrupts and preemption are enabled, and its state is TASK_RUNNING.
  *
  * Only one thread, most often that of the test, may wait for other threads at a time.
  */
@@ -38,8 +38,7 @@ struct rw_semaphore;
 
 /*
  * How long, in jiffies, any wait for a thread may take unless the test says
- * otherwise. Nothing is ever won by waiting: the limit only bounds how long a
- * failure takes to show.
+ * otherwise. Only a test that fails waits for that long.
  */
 #define KUNIT_THREAD_LIMIT	(5 * HZ)
 

@@ -185,7 +185,7 @@ static void needs_blocker(struct kunit *test)
 		kunit_skip(test, "needs CONFIG_DETECT_HUNG_TASK_BLOCKER");
 }
 
-/* A thread is in the queue when it is itself, not as soon as somebody else is. */
+/* That another thread is in the queue is not enough. */
 static void queues(struct kunit *test)
 {
 	struct thread_test *tt = test->priv;
@@ -302,7 +302,7 @@ static int failing_test(void *data)
 	return 0;
 }
 
-/* With what they wait for let go by an action, nothing is left of them. */
+/* If an action releases what they wait for, both threads end. */
 static void cleans_up(struct kunit *test)
 {
 	struct thread_test *tt = test->priv;

@@ -3,8 +3,8 @@
  * What other suites have left behind, as kmemleak sees it
  *
  * A suite of one case that fails if there is memory which nothing points to
- * any more. It looks at the whole kernel, so it is linked behind what it judges,
- * and runs when that is done.
+ * any more. It looks at the whole kernel. It is linked behind the other suites
+ * of lib/kunit and those of fs/, so it runs when these are done.
  */
 
 #include <linux/delay.h>
@@ -72,7 +72,7 @@ static void unreferenced(struct kunit *test)
 	leak_scan(test, file, (char __user *)user);
 	leak_scan(test, file, (char __user *)user);
 
-	/* One page has the first of them; UML knows no backtraces. */
+	/* One page is enough for the first of them. */
 	len = file->f_op->read(file, (char __user *)user, PAGE_SIZE - 1, &pos);
 	KUNIT_ASSERT_GE(test, len, 0);
 	KUNIT_ASSERT_EQ(test, 0, copy_from_user(text, (char __user *)user, len));

@@ -17,8 +17,8 @@ from typing import Callable, Mapping
 ROOT = os.path.realpath(__file__).rsplit("/tools/", 1)[0]
 BUILD = os.environ.get("FUSE_KUNIT_BUILD") or os.path.join(ROOT, "build")  # tools/test runs some at the same time
 
-# Signals only leave a note here, and the loops look at it: an exception out of
-# a signal handler could strike between starting a process and noting its pid.
+# Signal handlers only add to this list, and the loops look at it: an exception that
+# a handler raises could come after a process is started and before its pid is known.
 signals: list[int] = []
 
 
@@ -59,8 +59,8 @@ def run(command: list[str], log: str, err: int | None = subprocess.STDOUT, limit
         at_limit: Callable[[], None] = lambda: None, more: Mapping[str, str] = {},
         stuck: Callable[[], bool] = lambda: False) -> int:
     """Runs a command to its end, or until we are asked to stop; more is for its environment. at_limit() has to make
-    it end when its time is up or it is stuck. None of its processes stays: they get SIGINT, because make then removes
-    what it had half made, and kunit.py does not die of it but waits for make or the kernel."""
+    it end when its time is up or it is stuck. Then all its processes get SIGINT: make removes what it has made in part, and
+    kunit.py goes on until make or the kernel has ended. What is still there after that is killed."""
     env = {name: value for name, value in os.environ.items()  # `make check` exports its own
            if not name.startswith(("MAKE", "MFLAGS", "KBUILD_", "KCONFIG_", "ARCH", "CROSS_", "CCACHE_"))
            or name == "CCACHE_DISABLE"}

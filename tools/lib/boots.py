@@ -17,12 +17,12 @@ from lib.base import progress
 from lib.kernel import Kernel, kill_kernels
 from lib.log import KTAP, REPORT, REPORT_PART, RESULT, SUBTEST
 
-SILENCE = 20.0  # a kernel that has printed nothing for so many seconds waits for ever, if no other boot tells
+SILENCE = 20.0  # seconds without output after which a kernel counts as hung, if there is no good boot to compare with
 
 
 class Boot:
-    """A kernel that runs. fate is None until it has ended; then "" if all is well, else what is not. A boot that
-    was as it should be says how many results there are to be, and how long it may print nothing."""
+    """A kernel that runs. fate is None until it has ended; then "" if nothing failed, else what did. good is a boot
+    without failure: it shows how many results to expect, and how long a boot may print nothing."""
 
     def __init__(self, kernel: Kernel, name: str, arguments: list[str], uml_dir: str, good: Boot | None) -> None:
         self.name, self.expected = name, good.results if good else 0
@@ -30,7 +30,7 @@ class Boot:
         self.longest, self.end_by = 0.0, time.monotonic() + kernel.args.timeout
         self.fate: str | None = None
         self.results = self.suites = 0
-        self.report = False  # the message is one, no test's
+        self.report = False  # the message is a report of the kernel, not of a test
         self.halted, self.message, self.last, self.rest, self.heard = False, "", "boot", b"", time.monotonic()
         self.names: dict[int, str] = {}  # of the tests around a line, by their indentation
         options = [option.split("=", 1)[1] for option in kernel.boot_options]
@@ -95,13 +95,13 @@ class Boot:
 
 
 def boots(kernel: Kernel, arguments: dict[str, list[str]], good: Boot | None = None) -> Iterator[Boot]:
-    """Boots once with each of these arguments; gives each boot, by its name, as it ends. It has to be like a good one."""
+    """Boots once with each of these arguments, whose keys are the names of the boots; yields each boot when it has ended."""
     waiting, running = list(arguments.items()), set[Boot]()
     with tempfile.TemporaryDirectory() as uml_dir, selectors.DefaultSelector() as selector:
         try:
             while waiting or running:
                 progress.tick(f"{len(arguments) - len(waiting)} of {len(arguments)}")
-                # One that waits leaves its CPU to another.
+                # A boot that prints nothing is waiting: its CPU is free for another one.
                 while waiting and sum(boot.silence() < 1 for boot in running) < kernel.args.jobs:
                     boot = Boot(kernel, *waiting.pop(0), uml_dir, good)
                     running.add(boot)

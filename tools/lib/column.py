@@ -27,7 +27,7 @@ STORIES = ("fuse_inval_entry", "fuse_inval_late", "fuse_inval_table", "fuse_inva
 
 @dataclasses.dataclass
 class Cell:
-    """What an implementation makes of a class of cases: a KUnit case with all its parameters."""
+    """The result of an implementation in a class of cases: a KUnit case with all its parameters."""
     verdict: str
     failed: int = 0
     total: int = 1
@@ -91,7 +91,7 @@ class Column:
         return f"pass {passed}/{len(cases)}" if self.cells else "not judged"
 
     def file(self, tree: str) -> str:
-        """Where the result is kept: named after all that decides it."""
+        """The file that keeps the result: its name is a hash of all that the result depends on."""
         files = [file for file in overlay() if "/Documentation/" not in file]
         files += [*self.kernel.configs, *sorted(glob.glob(os.path.join(ROOT, "tools/lib/*.py"))),
                   os.path.join(ROOT, "tools/data/guest/init")]
@@ -103,7 +103,7 @@ class Column:
     def judge(self, tree: str, again: bool) -> None:
         file = self.file(tree)
         kept = json.loads(read(file)) if os.path.exists(file) and not again else {}
-        # A kernel with more time may not hang.
+        # With more time, a kernel that hung might pass.
         if kept and (kept["timeout"] == self.kernel.args.timeout or "hangs" not in read(file)):
             self.judged, self.cells = kept["judged"], {case: Cell(**cell) for case, cell in kept["cells"].items()}
             self.broken, self.schedules, self.waits = kept["broken"], kept["schedules"], kept["waits"]
@@ -207,7 +207,7 @@ def take(result: Result, cells: dict[str, Cell]) -> None:
                 continue
             states = [parameter.status.name for parameter in parameters]
             failed = sum(state not in ("SUCCESS", "SKIPPED") for state in states)
-            failed = failed or int(case.status.name == "FAILURE")  # by itself
+            failed = failed or int(case.status.name == "FAILURE")  # the case, but none of its parameters
             verdict = "fails" if failed else "pass" if "SUCCESS" in states else "skipped"
             # kunit.py may lose the message of a first parameter
             said = sorted(messages.get(name, []), key=lambda message: not message[1])

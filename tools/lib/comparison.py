@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
 
 class Comparison:
-    """Of a first thing with another, whose numbers come in pairs: of runs that followed each other."""
+    """Compares two things. Their numbers come in pairs, each of two runs that followed each other."""
 
     def __init__(self, title: str, names: list[str], goal: float) -> None:
         self.title, self.names = title, names

@@ -11,7 +11,7 @@ from lib.base import ROOT, Stop
 
 
 def git(tree: str, *options: str) -> str:
-    """What it says."""
+    """Runs git; returns what it prints."""
     # GIT_DIR, say, would have it work in the user's own repository
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     done = subprocess.run(["git", "-C", tree, "-c", f"core.excludesFile={os.devnull}", "-c", f"core.attributesFile={os.devnull}",

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """User space on a kernel under test: UML boots from the host's own files, which it can only read, runs one
-program and switches off. The host is not changed, and root gives up being root for it."""
+program and switches off. The host is not changed, and if root runs this, the kernel runs as nobody."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOBODY = 65534
 
 
 class Outcome:
-    """What came of a program: what it printed as KTAP, and what the kernel's log says."""
+    """The result of a program: what it printed as KTAP, and what the kernel's log says."""
 
     def __init__(self, name: str, log: str) -> None:
         self.name, self.log = name, log
@@ -46,7 +46,7 @@ class Outcome:
     def read_kernel(self, line: str) -> None:
         self.halted |= line == "reboot: Power down"
         if re.match(r"kmemleak: \d+ new", line):
-            return  # init tells which, but for those of the boot
+            return  # tools/data/guest/init prints each of them, and has cleared those of the boot
         if REPORT.search(line) and self.reports and not REPORT.search(self.reports[-1].text):
             self.reports[-1].add(line)
         elif REPORT.search(line) or "cut here" in line or not self.reports and REPORT_PART.search(line):
@@ -54,7 +54,7 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """All that was announced has come, and not all of it was skipped."""
+        """All tests of the plan have a result, and not all of them were skipped."""
         counts = self.tests.counts
         return bool(self.tests.expected_count and counts.passed) and not (self.died or self.status or self.reports or counts.failed or counts.crashed or counts.errors)
 
@@ -117,7 +117,7 @@ def boot(kernel: Kernel, files: list[str], command: list[str], limit: int, **env
                      f"init={home}/init", "--", "./" + command[0], *command[1:]]
         # its memory is a file in TMPDIR, else in /dev/shm or /tmp, and the first may be root's
         env = {name: value for name, value in os.environ.items() if name not in ("TMPDIR", "TMP", "TEMP")}
-        # whoever kills us kills it
+        # if this process is killed, the kernel is, too
         child = subprocess.Popen(["setpriv", "--pdeathsig=KILL", linux, *arguments], cwd=home, env=env,
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **who)
         try:

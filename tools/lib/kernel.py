@@ -34,9 +34,10 @@ TOOLCHAIN = ("binutils", "clang", "cpp", "gcc", "libc6-dev", "libclang", "libllv
 def with_ccache() -> dict[str, str]:
     """For the environment of UML's build: ccache, if it is there, with a folder of our own.
 
-    It knows what a file includes from what the compiler tells kbuild. That leaves out the headers of the system: they
-    and the tools are looked at here, as Debian installed them. Nobody tells what assembly embeds: KAFLAGS makes ccache
-    read it first, and keep away from an .incbin. Other architectures overwrite these flags."""
+    ccache reads in the compiler's list for kbuild which files an object depends on. That list leaves out the headers of
+    the system: so their checksums and those of the tools, as Debian installed them, are a part of each key. It also leaves
+    out what assembly embeds: with these KAFLAGS ccache preprocesses assembly, and does not keep a file with an .incbin.
+    Other architectures overwrite KAFLAGS."""
     # The date and the number of a build would be compiled anew each time.
     env = {"KBUILD_BUILD_TIMESTAMP": "2000-01-01", "KBUILD_BUILD_VERSION": "1"}
     compilers = next((path for path in CCACHE if os.path.exists(os.path.join(path, "gcc"))), "")
@@ -44,10 +45,10 @@ def with_ccache() -> dict[str, str]:
         return env
     with contextlib.suppress(OSError):
         os.makedirs(KEPT, exist_ok=True)
-        if os.stat(KEPT).st_uid == os.getuid() and os.access(KEPT, os.W_OK):  # or folders in it are somebody else's
+        if os.stat(KEPT).st_uid == os.getuid() and os.access(KEPT, os.W_OK):  # else ccache could not write to folders in it
             files = sorted(path for name in TOOLCHAIN for path in glob.glob(f"/var/lib/dpkg/info/{name}*.md5sums"))
             tools = hashlib.sha256("".join(map(read, files)).encode()).hexdigest()
-            env.update(PATH=f"{compilers}:{os.environ.get('PATH', os.defpath)}",  # so that no command line says so
+            env.update(PATH=f"{compilers}:{os.environ.get('PATH', os.defpath)}",  # CC= would be in all command lines
                        CCACHE_CONFIGPATH="/dev/null", CCACHE_DIR=KEPT, CCACHE_MAXSIZE="1G", CCACHE_NAMESPACE=tools,
                        CCACHE_DEPEND="1", KAFLAGS="-Wp,-UNO_DIRECT_MODE")
     return env
@@ -70,8 +71,8 @@ def kill_kernels(binary: str) -> None:
 
 
 def flush_log(mconsole: str, *more: str) -> None:
-    """KUnit prints a result without its newline, and the kernel keeps that back until it prints
-    something else. Have a hung one do so, or its last result is missing from the log. More are commands."""
+    """KUnit prints a result without its newline, and the kernel keeps that back until it prints something
+    else. This makes a hung kernel print a line, so that its last result gets into the log, and then runs more commands."""
     for text in (f"log {TIME_IS_UP}\n", *more):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client, contextlib.suppress(OSError):
             client.bind("")
@@ -82,7 +83,7 @@ def flush_log(mconsole: str, *more: str) -> None:
 
 
 class Sleeper:
-    """Tells when a kernel waits for ever: for longer than two waits of the suites in a row, it has slept."""
+    """Tells whether a kernel waits for ever: it has slept for longer than two waits of the suites in a row may take."""
     SECONDS = 12
 
     def __init__(self, binary: str) -> None:
@@ -106,7 +107,7 @@ class Kernel:
     """A tree with a fix, in a profile."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        """Takes what add_arguments() asks for, and stops before anything that takes long if it makes no sense."""
+        """Takes the options of add_arguments(). If these make no sense, it raises Stop before anything that takes long."""
         self.args = args
         path = {"ours": OUR_FIX}.get(args.fix, os.path.abspath(os.path.expanduser(args.fix)))
         self.fix = [] if args.fix == "none" else patches_of(path)
@@ -143,7 +144,8 @@ class Kernel:
         self.name = re.sub(r"[^\w.+-]", "_", os.path.basename(self.kdir))
         self.home = os.path.join(BUILD, f"{self.name}-{hashlib.sha256(self.kdir.encode()).hexdigest()[:6]}")
         self.src = os.path.join(self.home, "src")
-        # In the tree, because kbuild calls that "..", wherever it is: so a file that was compiled for another is known.
+        # Below the tree, so that kbuild calls the tree "..": no command has its path, and ccache finds what was
+        # compiled for another tree.
         self.build_dir = os.path.join(self.src, "kunit-" + args.profile + ("" if um else "-" + args.arch))
         self.linux = os.path.join(self.build_dir, "linux")
         self.test_log = os.path.join(self.build_dir, "test.log")  # kunit.py's
@@ -186,8 +188,8 @@ class Kernel:
         env = {} if self.arch else with_ccache()
         failed, configured = 0, ""
         if not self.arch:
-            # As `kunit.py build`, but without its first half when there is nothing to configure, and without what is for
-            # editors and debuggers: that is half of the time, most of the time.
+            # As `kunit.py build`, but it configures only if something has changed, and does not build what only editors
+            # and debuggers use: in most runs that saves half of the time.
             known = os.path.join(self.build_dir, "judge-config")
             if not os.path.exists(known) or read(known) != self.configuration():
                 failed = run(self.kunit("config", *options), log, more=env)
@@ -217,8 +219,9 @@ class Kernel:
             def time_is_up() -> None:
                 hung.append("it waits for ever" if sleeps.long else f"it was ended after {timeout} s")
                 flush_log(os.path.join(uml_dir, "kernel/mconsole"), *["sysrq w"] * sleeps.now)  # where tasks wait
-                time.sleep(0.2)  # out of the interrupt that read this
-                # One that runs panics and says where it was: sent to the thread, this comes before the clock's signal.
+                time.sleep(0.2)  # until the kernel has left the interrupt in which it read this
+                # A kernel that spins panics and prints where it was. Sent to the thread, not to the process, this signal is
+                # handled before that of the clock.
                 for pid in kernels(self.linux):
                     ctypes.CDLL(None).tgkill(pid, pid, signal.SIGSEGV)
                 end = time.monotonic() + 3
@@ -241,7 +244,7 @@ class Kernel:
         lines = read_log(self.test_log)
         plan = [line for line in lines if re.match(r"1\.\.\d+$", line)][:1]
         if self.args.arch == "s390" and plan == [f"1..{sum(bool(re.match('(not )?ok ', line)) for line in lines)}"]:
-            lines.append("reboot: Restarting")  # which that does without a word
+            lines.append("reboot: Restarting")  # s390 does not print it
         result = Result(lines, hung, parse(self.src, lines), not self.arch)
         if result.unfinished and result.booted:
             result.find_where(self.list_cases(options))
@@ -249,7 +252,8 @@ class Kernel:
 
     def places(self, addresses: Iterable[str]) -> list[str]:
         """Function, file, line and what stands there, or "", for each address that a call returns to."""
-        # That is behind the call. Of functions that are inlined, the last one is not.
+        # A return address is behind the call, so one is subtracted. If functions were inlined, the last one that is named
+        # is the one that contains the others.
         done = subprocess.run(["addr2line", "-a", "-i", "-f", "-e", self.linux, *(hex(max(int(one, 16), 1) - 1) for one in addresses)],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         found = []
@@ -262,7 +266,8 @@ class Kernel:
         return found
 
     def frames(self, text: str) -> list[str]:
-        """Where a trace of UML's went through fs/fuse/, innermost first. It is all that looks like an address there."""
+        """The places in fs/fuse/ of a stack trace of UML, innermost first. The trace has all on the stack that looks like
+        an address."""
         addresses = [f"{int(one, 16) + (kind[0] == 'R'):x}" for kind, one in re.findall(r"(RIP: \w+:0x|\[<)([0-9a-f]+)", text) if not self.arch]
         return [place for place in dict.fromkeys(self.places(addresses)) if ", fs/fuse/" in place
                 and not re.search("/tests/|}$", place)][:3]
@@ -292,7 +297,7 @@ class Kernel:
 
 
 def add_arguments(parser: argparse.ArgumentParser, fix: bool = True, timeout: int | None = None) -> None:
-    """Which kernel, for Kernel()."""
+    """Adds the options that Kernel() takes."""
     parser.set_defaults(fix="ours", profile="fast", arch="um", cross_compile="")
     parser.add_argument("--kdir", metavar="DIR", help="kernel tree: Linux 7.2 or later, without a .config in it, with or "
                         "without git; it is never changed (default: Debian's, from tools/kernel-source)")

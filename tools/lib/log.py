@@ -54,7 +54,7 @@ class Report:
 
 
 class Result:
-    """What a boot came to: kunit.py's results, and what the kernel's log says beyond them."""
+    """The result of a boot: kunit.py's results, and what the kernel's log says beyond them."""
 
     def __init__(self, lines: list[str], hung: str | bool, tests: Any, silent: bool = True) -> None:
         self.tests, self.counts, self.hung = tests, tests.counts, hung
@@ -110,7 +110,7 @@ class Result:
         """Where the kernel was: in the first case, given all in their order, that did not end."""
         left = [case for case in cases if not self.ended & {case, case.split(".")[0]}]
         if not left:
-            self.died = "after the last case" if cases else "in a case that kunit.py --list_tests does not tell"
+            self.died = "after the last case" if cases else "in a case that kunit.py --list_tests does not list"
             return
         self.died_in = left[0]
         self.died = f"in {left[0]}" + (f', after parameter "{self.parameter}"' if self.parameter else "")
@@ -135,7 +135,7 @@ def failures(test: Any, above: tuple[str, ...] = ()) -> list[tuple[tuple[str, ..
     lines = [re.sub(r"^# [^:]*: |(?<=\d) \(0x\w+\)$", "", line.strip()) for line in test.log if line.strip()]
     first = next((i for i, line in enumerate(lines) if " FAILED at " in line), 0)
     text = "\n".join(line for line in lines[first:] if line != "slow" and not line.startswith("alone: "))
-    # Of what the fixture says, the line in it says nothing.
+    # For what the fixture reports, its own file and line are of no use.
     text = re.sub(r"(?m)^.* FAILED at (\S*/fixture\w*\.c\S*|(\S+))\n", lambda at: f"{at[2]}: " if at[2] else "", text)
     return [(name, text.splitlines()[:7])]
 

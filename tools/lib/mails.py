@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What this repository comes to as mails: the series, and which files are in which mail."""
+"""The mails that this repository sends: the series, and which files are in which mail."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def brought_by(patterns: str) -> list[str]:
 
 
 def check_table() -> None:
-    """All that goes to the kernel is in one mail."""
+    """Each file that goes to the kernel is in exactly one mail."""
     there = collections.Counter(file for name in SERIES for _, files in mails(name) for file in files)
     for file in overlay():
         if there[file] != 1:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """The mechanical mistakes that one can make in a C function, for tools/mutate.
 
-Debian has no mutator that fits: mull runs what clang has made for the host, and a rule of coccinelle
-changes all places at once and knows no "every statement". In kernel style a tokenizer is enough."""
+No tool in Debian does this: mull takes only programs that clang has built for the host, and coccinelle changes all
+places at once and has no rule for "every statement". For code in kernel style a tokenizer is enough."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Iterator, NamedTuple
 
 from lib.base import Stop
 
-# What is easily taken for another of its kind: each is put in the place of each.
+# Words that are easily mixed up: each is replaced by each other one of its group.
 ALIKE = (
     ("==", "!="), ("<=", "<"), (">", ">="), ("&&", "||"), ("&", "|"), ("0", "1"), ("continue", "break"),
     ("start_creating_dentry", "start_removing_dentry"), ("atomic64_inc_return", "atomic64_read"),
@@ -120,7 +120,7 @@ def statements(text: str) -> Iterator[tuple[int, int, str, str]]:
 
 
 def words(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Mistakes that take one word for another."""
+    """Mistakes in which one word is used in place of another."""
     parts = Parser(text).body.everything()
     spans = [part.condition for part in parts] + [
         (part.start, part.end) for part in parts if part.kind in (*JUMPS, "simple")]

@@ -73,7 +73,7 @@ def is_patch(text: str) -> bool:
 
 def start_scan(kdir: str) -> subprocess.Popen[bytes]:
     """Lists every file of the tree with a stamp that changes when the file does; find is twice as fast as Python."""
-    # Not somebody's build directory, such as .kunit. If the tree is a stage, we shall write to one called kunit-*.
+    # Leave out build directories, such as .kunit, and if the tree is itself a stage of ours, those that we write to: kunit-*.
     skip = [entry.path for entry in os.scandir(kdir) if entry.is_dir()
             and (entry.name.startswith("kunit-") or os.path.exists(os.path.join(entry.path, ".config")))]
     pruned = [word for path in (ROOT, *skip) for word in ("-o", "-path", re.sub(r"([\\*?[])", r"\\\1", path))]
@@ -136,14 +136,14 @@ def apply_patch(patch: str, kdir: str, version: str, scratch: str) -> list[str]:
 
 
 def place(origin: str, staged: str, temporary: str, link: bool) -> None:
-    """Puts a file on the stage. Equal content keeps its mtime, so that nothing is rebuilt; other
-    content gets a fresh one, so that all is: a copy, for a link has the mtime of the tree's file."""
+    """Puts a file into the stage. If its content is the same, it keeps its mtime, and nothing is rebuilt. Else it gets
+    a new mtime, and what depends on it is rebuilt: it is copied, because a link has the mtime of the tree's file."""
     os.makedirs(os.path.dirname(staged), exist_ok=True)
     if link:
         with contextlib.suppress(OSError):  # another filesystem, not permitted, too many links
             os.link(origin, staged, follow_symlinks=False)
             return
-    # What is still linked to the tree is equal, but may have been written to, with an old mtime.
+    # A link to the tree's file always has equal content: if that was changed, with an old mtime, it must be copied.
     if (os.path.isfile(staged) and not os.path.islink(staged) and not os.path.islink(origin)
             and not os.path.samefile(origin, staged) and filecmp.cmp(origin, staged, shallow=False)):
         return
@@ -158,7 +158,7 @@ def write_manifest(manifest: str, stamps: dict[str, str]) -> None:
 
 
 def stage(kdir: str, version: str, fix: list[str], home: str) -> None:
-    """Brings the stage home/src up to date; home/manifest.json says what stands on it."""
+    """Brings the stage home/src up to date; home/manifest.json lists the files in it."""
     src, manifest = os.path.join(home, "src"), os.path.join(home, "manifest.json")
     find = start_scan(kdir)
     there = os.path.exists(manifest) and os.path.isdir(src)

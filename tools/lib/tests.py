@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the tests of tools/test stand on: a scratch folder and the calls of tools that all of them make, and the plan
-by which they run."""
+"""What the tests of tools/test use: a scratch folder, the calls of tools that all of them make, and the plan by which
+they run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DIR_C = "fs/fuse/dir.c"
 OUR_FIX = os.path.join(ROOT, "fs/fuse/fix")
 
 SKIPPED = 77  # exit status
-PROGRESS = re.compile(r"[\w, ]+: \d+ (s|of \d+)$")  # of a tool, for whoever waits
+PROGRESS = re.compile(r"[\w, ]+: \d+ (s|of \d+)$")  # a line about the progress of a tool, which is printed at once
 
 
 def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -127,7 +127,7 @@ class Test(unittest.TestCase):
 
 
 class Page(html.parser.HTMLParser):
-    """What is wrong with an HTML file that should stand for itself."""
+    """What is wrong with an HTML file that should need no other file."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -2,11 +2,11 @@
 /*
  * A FUSE server inside the kernel, for tests
  *
- * It stands where a daemon behind /dev/fuse stands: requests reach it through
- * struct fuse_iqueue_ops, as they reach virtiofs, and are answered from a small
- * namespace: in the context of the caller, or by a work item if nobody waits for
- * the answer. A test changes that namespace behind the kernel's back, counts what
- * the kernel asks, and stops the server in front of a request, or behind it, to
+ * It takes the place of a daemon behind /dev/fuse. Requests reach it through
+ * struct fuse_iqueue_ops, as they reach virtiofs. It answers them from a small tree
+ * of names, in the context of the caller, or in a work item if nobody waits for the
+ * answer. A test changes that tree without telling the kernel, counts what the
+ * kernel asks, and stops the server before it handles a request, or after that, to
  * hold the caller in the middle of a system call.
  *
  * Paths are relative to the root and have no leading slash: "dir/file".
@@ -39,7 +39,7 @@ struct task_struct;
  * @test: the test that it belongs to
  * @entry_valid: seconds for which the kernel may cache a name that exists
  * @negative_valid: seconds for which it may cache that a name does not exist;
- *	0 answers -ENOENT, which is not cached
+ *	if 0, the server replies -ENOENT, which is not cached
  * @attr_valid: seconds for which it may cache attributes
  * @file_size: size of every file
  * @cache_dir: the kernel may cache listings
@@ -54,7 +54,7 @@ struct task_struct;
  * @last_nodeid: the highest nodeid in use
  * @told: what the kernel has been told about names, see struct fuse_fake_told
  * @seq: counts the answers that told something about a name or a node
- * @destroyed: the kernel has said good-bye with DESTROY
+ * @destroyed: the kernel has sent DESTROY
  * @complaint: what the kernel has done that no server should see
  */
 struct fuse_fake_server {
@@ -88,8 +88,8 @@ struct fuse_fake_server {
  * @parent: nodeid of the directory
  * @nodeid: what the name led to when it was last told, 0 for nothing
  * @seq: when that was, as a value of the server's counter
- * @cached: the kernel may answer for this name without asking, as nothing that
- *	the server has seen since took the answer back
+ * @cached: the kernel may still use that: no notification and no request since
+ *	then has made it stale
  * @name: the name
  */
 struct fuse_fake_told {
@@ -103,8 +103,8 @@ struct fuse_fake_told {
 
 /* What can happen to a name behind the kernel's back; may be combined. */
 enum fuse_fake_change {
-	FUSE_FAKE_EMPTY		= BIT(0),	/* what is in the directory goes */
-	FUSE_FAKE_REMOVE	= BIT(1),	/* the name goes, with all below it */
+	FUSE_FAKE_EMPTY		= BIT(0),	/* all in the directory is removed */
+	FUSE_FAKE_REMOVE	= BIT(1),	/* the name is removed, with all below it */
 	FUSE_FAKE_ADD		= BIT(2),	/* there is a new file of that name */
 };
 
@@ -133,8 +133,8 @@ enum fuse_fake_stop {
  * @reached: the request is stopped
  * @req: the request that is stopped
  *
- * The caller of fuse_fake_hook() sets the members up to @stop. It acts on one
- * request, and counts all.
+ * The caller of fuse_fake_hook() sets the members up to @stop. The hook acts on
+ * one request, and counts all.
  */
 struct fuse_fake_hook {
 	struct task_struct *task;
@@ -212,16 +212,16 @@ int fuse_fake_add_to(struct fuse_fake_server *server, u64 parent, const char *na
 int fuse_fake_remove_from(struct fuse_fake_server *server, u64 parent, const char *name,
 			  u64 *nodeid);
 
-/* The directory with a name that follows this one; 0 begins, and ends, a walk. */
+/* The next directory that has a name, by nodeid; from 0 on, and 0 after the last one. */
 u64 fuse_fake_next_dir(struct fuse_fake_server *server, u64 nodeid);
 
 /* Make a directory the root of another file system; the kernel must not know it yet. */
 void fuse_fake_submount(struct fuse_fake_server *server, const char *path);
 
 /**
- * fuse_fake_reuse() - Give the number of a node that is gone to a new one
+ * fuse_fake_reuse() - Give the nodeid of a node that is gone to a new one
  * @server: The server.
- * @nodeid: The number of a node without a name that the kernel still knows.
+ * @nodeid: The nodeid of a node without a name that the kernel still knows.
  * @path: The name of the new node, which is of the same type but of another
  *	generation.
  */
@@ -279,7 +279,7 @@ void fuse_fake_take_back_all(struct fuse_fake_server *server);
  * @complaint: Where to put the first complaint, %FUSE_FAKE_COMPLAINT bytes.
  *
  * A request with an unknown opcode or for a node that the kernel has forgotten,
- * for instance. The complaint is dealt with then: the next call has a new one.
+ * for instance. That complaint is cleared: the next call returns a new one, if any.
  *
  * Return: true if there is a complaint.
  */

@@ -219,7 +219,7 @@ static void changes_upon(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), -ENOENT);
 }
 
-/* A request that the server does not know is not passed over in silence. */
+/* A request that the server does not know leads to a complaint. */
 static void unknown_opcode(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -234,7 +234,7 @@ static void unknown_opcode(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, complaint, "opcode 23 is unknown here");
 }
 
-/* What the server answers with an error also tells it what the kernel drops. */
+/* If the server replies with an error, it knows which names are dropped. */
 static void mistakes(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;

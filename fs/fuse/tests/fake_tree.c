@@ -211,7 +211,7 @@ void fuse_fake_untell(struct fuse_fake_server *server, u64 parent, const char *n
 	told->cached = false;
 	if (!below)
 		return;
-	/* Names that are old news may form a loop: visit each only once. */
+	/* Names that are not cached may form a loop: visit each only once. */
 	nodeid = told->nodeid;
 	told->nodeid = 0;
 	list_for_each_entry(child, &server->told, list)
@@ -453,7 +453,7 @@ void fuse_fake_reuse(struct fuse_fake_server *server, u64 nodeid, const char *pa
 			    nodeid, path);
 }
 
-/* A second name for what has one, which loses that in a rename. */
+/* Add the name @new for what @old leads to, and without @link remove @old. */
 static void fuse_fake_name_twice(struct fuse_fake_server *server, const char *old,
 				 const char *new, bool link)
 {

@@ -26,7 +26,7 @@
 #include "../fuse_dev_i.h"
 #include "fixture_i.h"
 
-/* The same numbers every time, unless one asks for others: a verdict should last. */
+/* The seed is the same every time, unless fuse_kunit.seed= says otherwise. */
 #define FUSE_FX_SEED	1
 static unsigned int fuse_fx_seed = FUSE_FX_SEED;
 module_param_named(seed, fuse_fx_seed, uint, 0444);
@@ -262,7 +262,8 @@ static void fuse_fx_check_name(struct fuse_fixture *fx, u64 parent, const char *
 	told = fuse_fake_told(fx->server, parent, name);
 	if (!told || told->seq <= seq) {
 		fuse_fx_describe(text, sizeof(text), dentry);
-		fuse_fx_broken(fx, FUSE_FX_FRESH, "%s in nodeid %llu is from before the call",
+		fuse_fx_broken(fx, FUSE_FX_FRESH,
+			       "%s in nodeid %llu is from before the notification",
 			       text, parent);
 	}
 	dput(dentry);
@@ -286,7 +287,8 @@ static void fuse_fx_check_node(struct fuse_fixture *fx, const struct fuse_fx_cal
 	vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0);
 	if (fuse_fake_seq(fx->server, nodeid, false) <= seq)
 		fuse_fx_broken(fx, FUSE_FX_FRESH,
-			       "the attributes of nodeid %llu are from before the call", nodeid);
+			       "the attributes of nodeid %llu are from before the notification",
+			       nodeid);
 	if (!fx->server->cache_dir || !d_is_dir(path.dentry))
 		goto put;
 	file = dentry_open(&path, O_RDONLY | O_DIRECTORY, current_cred());
@@ -296,7 +298,8 @@ static void fuse_fx_check_node(struct fuse_fixture *fx, const struct fuse_fx_cal
 	fuse_fx_close_file(file);
 	if (fuse_fake_seq(fx->server, nodeid, true) <= seq)
 		fuse_fx_broken(fx, FUSE_FX_FRESH,
-			       "the listing of nodeid %llu is from before the call", nodeid);
+			       "the listing of nodeid %llu is from before the notification",
+			       nodeid);
 put:
 	dput(path.dentry);
 }
@@ -431,7 +434,7 @@ void fuse_fx_exit(struct kunit *test)
 		fuse_fx_free(fx);
 		return;
 	}
-	/* What is lost is lost; leave the kernel in a state for the next test. */
+	/* To unmount would hang or crash: leave mount and server behind. */
 	kunit_kern_mount_leak(test, fx->mnt);
 	fuse_fake_server_leak(fx->server);
 }

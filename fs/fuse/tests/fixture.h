@@ -8,16 +8,16 @@
  * properties, which hold whatever the test did; the other two are for tests with
  * more than one thread:
  *
- *   fresh:         no lookup of a name that was notified, no listing and no stat of
- *                  its directory is answered from what the server said before the
- *                  call, neither from the cache nor by an answer that came later
+ *   fresh:         no lookup of a name that was notified, no listing and no
+ *                  stat of its directory gets what the server said before the
+ *                  notification, from the cache or by a reply that came later
  *   no collateral: every other name is still answered from the cache
  *   quiet:         no notification sent a request to the server
- *   balanced:      locks are free, references are back, the mount can go
+ *   balanced:      locks are free, reference counts are as before, the mount can go
  *   serial:        some order of the calls that overlap explains what is returned
- *   never waits:   an invalidation returns while any request is with the server
+ *   never waits:   an invalidation returns while any request is at the server
  *
- * and that the server has nothing to complain about.
+ * It also checks that the server has no complaint, see fuse_fake_complaint().
  *
  * Paths are relative to the root of the mount: "dir/file".
  */
@@ -54,7 +54,7 @@ enum fuse_fx_property {
  * struct fuse_fx_score - Which properties did not hold, of many fixtures in one test
  * @fixtures: how many fixtures there were
  * @broken: in how many of them each property did not hold
- * @said: how many of those were reported: the first ones lead to the mistake
+ * @said: how many of those were reported, which are the first few
  */
 struct fuse_fx_score {
 	unsigned int fixtures;
@@ -111,7 +111,7 @@ void fuse_fx_exit(struct kunit *test);
 
 /*
  * The name of a test that left a lock or a thread behind, or NULL. Those after it are
- * skipped: they would tell the same, and take their time.
+ * skipped: they would fail for the same reason, and take long.
  */
 const char *fuse_fx_left_behind(void);
 
@@ -121,14 +121,14 @@ const char *fuse_fx_left_behind(void);
  * @property: The property.
  * @fmt: What was found.
  *
- * The test fails. The first two of a fixture, or of all fixtures of a test, are
- * reported: a screenful is not read.
+ * The test fails. Only the first two of a fixture, or of all fixtures of a
+ * test, are reported.
  */
 __printf(3, 4) void fuse_fx_broken(struct fuse_fixture *fx, enum fuse_fx_property property,
 				   const char *fmt, ...);
 
 /**
- * fuse_fx_shuffle() - Give the parameters of a test the order of the seed
+ * fuse_fx_shuffle() - Put the parameters of a test into an order that depends on a seed
  * @params: The array of the parameters.
  * @nr: How many there are.
  * @size: The size of each.
@@ -141,9 +141,7 @@ void fuse_fx_shuffle(void *params, size_t nr, size_t size);
 /* "-ENOENT", or "0" */
 const char *fuse_fx_errname(int err);
 
-/*
- * Expect an answer, which is 0 or a negative error: KUNIT_EXPECT_EQ() says a number.
- */
+/* Expect a return value, which is 0 or a negative error; name the errors. */
 #define FUSE_FX_ERR(_fail, _test, _text, _call, _want, _fmt, ...)			\
 do {											\
 	int _err = (_call), _wanted = (_want);						\
@@ -200,7 +198,7 @@ struct dentry *fuse_fx_lookup_at(struct fuse_fixture *fx, u64 dir, const char *n
 struct dentry *fuse_fx_hold(struct fuse_fixture *fx, const char *path);
 struct inode *fuse_fx_hold_inode(struct fuse_fixture *fx, const char *path);
 
-/* Hold what is hashed for a name, or return NULL; nobody is asked. */
+/* Hold what is hashed for a name, or return NULL; the server is not asked. */
 struct dentry *fuse_fx_hold_cached(struct fuse_fixture *fx, struct dentry *dir,
 				   const char *name);
 
@@ -221,7 +219,7 @@ int fuse_fx_describe(char *buf, size_t size, struct dentry *dentry);
 /* The file is closed when the test ends at the latest; one that is made is 0644. */
 struct file *fuse_fx_open(struct fuse_fixture *fx, const char *path, int flags);
 
-/* Done on return. */
+/* The file is closed when this returns, and not later by a work item. */
 void fuse_fx_close(struct fuse_fixture *fx, struct file *file);
 
 /**
@@ -330,7 +328,7 @@ int fuse_fx_send_malformed(struct fuse_fixture *fx, const struct fuse_fx_msg *ms
  *	comes; nothing if @hook.change is 0
  * @parent: nodeid of the directory of a notification, whose name is @path[0]
  * @child: nodeid of the entry of a notification
- * @data: what a call of the suite's own needs
+ * @data: for a call that a suite adds
  */
 struct fuse_fx_op {
 	struct fuse_fixture *fx;

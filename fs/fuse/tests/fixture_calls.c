@@ -464,7 +464,7 @@ struct kunit_thread *fuse_fx_run_to(struct fuse_fixture *fx, int (*call)(struct 
 	struct fuse_fake_hook *hook = fuse_fake_hold(fx->server, opcode, stop);
 	struct kunit_thread *thread;
 
-	/* To revalidate a name in a directory, that is looked up again first. */
+	/* With LOOKUP_REVAL there is a LOOKUP of the directory first. */
 	hook->skip = call == fuse_fx_do_stat && op->flags == LOOKUP_REVAL;
 	thread = fuse_fx_run(fx, call, op);
 	fuse_fake_hold_wait(hook);

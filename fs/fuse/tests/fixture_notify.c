@@ -85,7 +85,7 @@ static void fuse_fx_check_call(struct fuse_fixture *fx, const struct fuse_fake_h
 	if (quiet->requests)
 		fuse_fx_broken(fx, FUSE_FX_QUIET, "the notification for '%s' sent opcode %u",
 			       what, quiet->first);
-	/* Do not run into a lock that was lost; while others run it may be theirs. */
+	/* A lost lock would hang the test; with threads it may be theirs. */
 	if (list_empty(&fx->threads) && !fx->score && !fuse_fx_check_locks(fx))
 		__kunit_abort(fx->test);
 }
@@ -107,7 +107,7 @@ int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *n
 	err = fuse_kunit_reverse_inval_entry(fc, parent, child, &qname, flags);
 	up_read(&fc->killsb);
 	fuse_fake_unhook(&quiet);
-	/* It may as well have hit what the name came to be in the meantime. */
+	/* It may also have dropped what was cached for the name meanwhile. */
 	fuse_fake_take_back(fx->server, parent, name, below);
 	fuse_fx_check_call(fx, &quiet, name);
 	return err;

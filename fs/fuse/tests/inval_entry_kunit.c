@@ -103,7 +103,7 @@ static void positive(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), -ENOENT);
 }
 
-/* What has expired is still cached: to drop it takes no word from the server. */
+/* What has expired is still cached, and can be invalidated. */
 static void positive_expired(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -150,7 +150,7 @@ static void positive_delete(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), -ENOENT);
 }
 
-/* The server deleted another node of that name: nothing dies, but the name is stale. */
+/* The server deleted another node of that name: only the name is stale. */
 static void positive_delete_other(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -183,7 +183,7 @@ static void directory(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, lookups, 2);
 }
 
-/* Names in it that are cached as absent, or not in use, do not keep a directory. */
+/* Names in it that are cached as absent, or not in use, do not prevent the delete. */
 static void directory_delete(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -219,8 +219,8 @@ static void directory_delete_busy(struct kunit *test)
 }
 
 /*
- * A delete that only expires the name cannot come over the wire, but the call
- * allows for it: what dies with the name is the same.
+ * No message is a delete that only expires the name, but
+ * fuse_reverse_inval_entry() can do that. The inode is marked all the same.
  */
 static void directory_delete_expire(struct kunit *test)
 {
@@ -256,7 +256,7 @@ static void renamed(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "new"));
 }
 
-/* A rename behind the kernel's back: both names are stale, and both are told. */
+/* A rename behind the kernel's back: both names are stale, and are notified. */
 static void renamed_by_server(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -291,7 +291,7 @@ static void moved(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, to_dir, "file"));
 }
 
-/* Each of two has the other's name now, and only the one that is told is dropped. */
+/* After an exchange, only the entry that has the notified name is dropped. */
 static void exchanged(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -327,7 +327,7 @@ static void hard_link(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "two"), 0);
 }
 
-/* A name changes the directory: its attributes are stale, and nobody else's. */
+/* Who changes a name changes its directory: only the directory's attributes are stale. */
 static void parent_attributes(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -364,13 +364,13 @@ static void parent_attributes(struct kunit *test)
 	fuse_fx_delete(fx, dir, other, "none");
 	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "dir"), 1);
 
-	/* The kernel has never heard of this one, but of its directory. */
+	/* The kernel does not know this name, but its directory. */
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "never"), -ENOENT);
 	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "dir"), 1);
 	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "dir/sibling"), 0);
 }
 
-/* The directory was renamed: it is known by its nodeid, so that is no matter. */
+/* The directory was renamed: it is found by its nodeid all the same. */
 static void parent_renamed(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -415,17 +415,17 @@ static void parent_unknown(struct kunit *test)
 
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, 4711, "file"), -ENOENT);
 
-	/* Nor one of which only half of the number is right. */
+	/* Nor one of which only the lower half of the nodeid is right. */
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID + BIT_ULL(32), "~file"), -ENOENT);
 
-	/* The server has it, but the kernel has never heard of it. */
+	/* The server has it, but the kernel does not know it. */
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "file"), -ENOENT);
 }
 
 /*
- * Nobody but the call uses the directory's dentry, and it is not to be cached: it
- * has to last until the call is done with it.
+ * Only the notification uses the directory's dentry, which is not to be cached:
+ * it has to last until the notification ends.
  */
 static void parent_not_kept(struct kunit *test)
 {
@@ -452,7 +452,7 @@ static void parent_not_a_directory(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, file, "name"), -ENOTDIR);
 }
 
-/* A name that is not cached is answered with -ENOENT, and so is what cannot be a name. */
+/* -ENOENT for a name that is not cached, and for what cannot be a name. */
 static void not_cached(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of fuse_reverse_inval_entry() while a request is under way: its answer
- * is from before the notification, or whoever sent it holds a lock.
+ * KUnit tests of fuse_reverse_inval_entry() while a request is not answered yet: the
+ * answer is from before the notification, or the task that sent the request holds a lock.
  *
  * Each test fills the cache, stops a request at the fake server, notifies, has the
- * answer arrive, and looks again. What the fixture checks after every test is in
- * fixture.h; fuse_inval_race does the same at every point of every call.
+ * answer arrive, and looks again. What the fixture checks after every test is
+ * in fixture.h. fuse_inval_race_all does the same at every point of many calls.
  */
 
 #include <linux/dcache.h>
@@ -54,7 +54,7 @@ static void notify_meanwhile(struct fuse_fixture *fx, struct fuse_fx_op notify, 
 	expect_answer(fx, server, "the notification", expected);
 }
 
-/* Looks a name up while another call waits; a lock may have been lost. */
+/* Stat in a thread, because it hangs if a notification waits or lost a lock. */
 static int stat_meanwhile(struct fuse_fixture *fx, const char *path)
 {
 	struct fuse_fx_op stat = { .path = { path } };
@@ -95,8 +95,8 @@ static const struct late_param {
 KUNIT_ARRAY_PARAM_DESC(late, late_params, name);
 
 /*
- * The server answers, and then the name appears or goes and is notified, before the
- * answer arrives: it is what the caller gets, but the next one has to ask.
+ * The server answers, and before the answer arrives the name appears or is removed, and
+ * is notified. The caller gets that answer, but the next one has to ask.
  */
 static void late_answer(struct kunit *test)
 {
@@ -127,7 +127,7 @@ static void late_answer(struct kunit *test)
 	else
 		fuse_fake_add(fx->server, "dir/config", S_IFREG | 0644);
 	server = fuse_fx_run(fx, fuse_fx_do_notify, &notify);
-	/* It may wait for the answer, but it must not count on it. */
+	/* It may wait for the reply: only what is cached then is tested. */
 	kunit_thread_wait(server);
 	let_go(fx, caller);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(server, NULL));
@@ -274,7 +274,7 @@ static void delete_waits(struct kunit *test)
 static const struct overtaking_param {
 	const char *name;
 	const char *to;		/* it is renamed to this */
-	u32 flags;		/* of the notification, of its name by then */
+	u32 flags;		/* of the notification about @to */
 } overtaking_params[] = {
 	{ "asked again", "dir/file", FUSE_EXPIRE_ONLY },
 	{ "renamed", "dir/new", FUSE_EXPIRE_ONLY },

@@ -5,30 +5,36 @@
  * A schedule says what the name "dir/name" was, what is notified, what somebody
  * else does, and where one of the two is stopped while the other one runs:
  *
- *	file.inval.unlink:notify@17	the notification is stopped at its 17th preemption
- *					point, and somebody unlinks the name
- *	file.inval.unlink:call@17	unlink() is stopped at its 17th point, and the name is
- *					notified
+ *	file.inval.unlink:notify@17	the notification is stopped at its point
+ *					17 (the first is 0), and somebody
+ *					unlinks the name
+ *	file.inval.unlink:call@17	unlink() is stopped at its point 17, and
+ *					the name is notified
  *	file.inval.unlink:request1	the second request of unlink() is at the server, which
  *					has not processed it, and the name is notified
- *	file.inval.unlink:answer1@17	the same, but it has been processed and its answer has
- *					not arrived; afterwards unlink() is stopped at its 17th
- *					point behind that, and somebody looks at the name
- *	file.inval.unlink:arrival1@17	the same, but the answer arrives while the notification
- *					is stopped at its 17th point
- *	file.delete.exchange:twice@17+5	the notification is stopped at its 17th point, and somebody
- *					exchanges the name with another one; then it is stopped
- *					once more, 5 points later, and another file is renamed
- *					to that name
+ *	file.inval.unlink:answer1@17	the same, but it has been processed and
+ *					its answer has not arrived; then the
+ *					answer arrives, unlink() is stopped at
+ *					point 17, counted from there, and
+ *					somebody looks at the name
+ *	file.inval.unlink:arrival1@17	the same, but the answer arrives while
+ *					the notification is stopped at its
+ *					point 17
+ *	file.delete.exchange:twice@17+5	the notification is stopped at its point
+ *					17, and somebody exchanges the name with
+ *					another one; then it is stopped once
+ *					more, 5 points later, and another file
+ *					is renamed to that name
  *
  * A preemption point is a basic block of the files in CONFIG_KUNIT_POINTS_IN, see
  * kunit_thread_run_to(). The cases fuse_inval_race.* take every STEP-th point of each
  * schedule, and those of fuse_inval_race_all.*, which are slow, take all.
  *
  * After each schedule the fixture checks its properties, see fixture.h. Here,
- * "serial" means: the answer is the one that belongs to what was cached for the name
- * at some time during the notification; and what a delete does to the inode agrees
- * with the answer. And an invalidation never waits while a request is at the server.
+ * "serial" means: what the notification returns belongs to what was cached for
+ * the name at some time while it ran; and what a delete does to the inode
+ * agrees with that. And an invalidation never waits while a request is at the
+ * server.
  *
  * One schedule runs alone with the kernel argument fuse_kunit.schedule=, which may also
  * be a pattern: file.inval.unlink:*.
@@ -52,11 +58,11 @@ MODULE_PARM_DESC(schedule, "Pattern of the schedules to run, such as file.inval.
 /* A schedule takes ten times as long with KASAN and lockdep. */
 static unsigned int race_step = IS_ENABLED(CONFIG_KASAN) ? 64 : 32;
 module_param_named(step, race_step, uint, 0444);
-MODULE_PARM_DESC(step, "Of so many preemption points the suite fuse_inval_race takes one");
+MODULE_PARM_DESC(step, "fuse_inval_race takes every step-th preemption point");
 
 /* All points are taken, see race_suite_init(). */
 static bool race_all;
-/* Was there any? */
+/* The pattern has matched a schedule. */
 static bool race_any;
 
 #define RACE_NAME_SIZE	80
@@ -501,7 +507,7 @@ static void race_at_server(struct race *race, enum fuse_fake_stop stop)
 		    race_is_entry(race->pair->notification) &&
 		    kunit_thread_wait(race->notifies) == KUNIT_THREAD_ENDED)
 			race_look_early(race);
-		/* The end of it is the schedule without a point. */
+		/* Point 0 counts even if the call came to no more points. */
 		race->ran |= !race->point;
 	}
 }
@@ -723,11 +729,11 @@ static void race_pairs_of_points(struct kunit *test, struct fuse_fx_score *score
 	}
 }
 
-/* All points of a pair, or some of them; they start with another one for each. */
+/* All points of a pair, or every race_step-th; which is the first varies. */
 static void race_points(struct kunit *test, struct fuse_fx_score *score, struct race *race,
 			const struct race_pair *pair, enum race_how how, unsigned int request)
 {
-	/* Before the answer makes the node known a notification has few points. */
+	/* All points: a notification of an unknown node has only a few. */
 	bool each = race_all || (pair->notification->node && how == RACE_ARRIVAL) ||
 		    strcmp(race_schedule, "*");
 	unsigned long step = each ? 1 : race_step;
@@ -739,7 +745,7 @@ static void race_points(struct kunit *test, struct fuse_fx_score *score, struct 
 		point = 0;
 	for (; ran; point += step) {
 		*race = (struct race) { pair, how, request, point };
-		/* What the pattern leaves out does not tell whether there are more. */
+		/* One that did not run cannot tell if there are more points. */
 		if (!race_one(test, score, race) && point > RACE_POINTS_MAX)
 			break;
 		ran = race->ran;
@@ -768,7 +774,7 @@ static void race(struct kunit *test)
 		race_points(test, &score, race, pair, RACE_ANSWER, i);
 		race_points(test, &score, race, pair, RACE_ARRIVAL, i);
 	}
-	/* An assertion leaves it to the threads that may still use it. */
+	/* Not after a failed assertion: a thread may still use it then. */
 	kfree(race);
 	if (!score.fixtures && test->status != KUNIT_FAILURE)
 		kunit_skip(test, "no schedule is '%s'", race_schedule);

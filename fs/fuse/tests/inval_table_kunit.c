@@ -43,7 +43,7 @@ enum table_notification {
 	EXPIRE,
 	DELETE,		/* of the node that has the name */
 	DELETE_OTHER,	/* of another one */
-	DELETE_EXPIRE,	/* cannot come over the wire, but the call allows for it */
+	DELETE_EXPIRE,	/* in no message, only a flag of the function */
 	DELETE_OTHER_EXPIRE,
 	TABLE_NOTIFICATIONS
 };

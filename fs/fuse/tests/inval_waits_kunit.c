@@ -4,14 +4,15 @@
  *
  * From where may a server notify? While a request is at the server, unanswered, the
  * task that sent it may hold locks. Each parameter is such a request: "MKDIR.other" is
- * a MKDIR in the directory of the name that is notified. For all that the name can
- * be in the cache, every notification is sent while the request is there, and has to end
- * without its answer. If it does not, the log says which lock it sleeps on:
+ * a MKDIR of another name in the directory of the name that is notified. In each state
+ * that the name can have in the cache, every notification is sent while the request is
+ * at the server, and has to return before that is answered. If it does not, the log says
+ * which lock it sleeps on:
  *
  *	states: file directory negative not_cached
  *	waits: DELETE, i_rwsem of the directory: file directory
  *
- * The first line says with which states of the name there is such a request.
+ * The first line says in which states of the name there is such a request.
  *
  * INVAL_ENTRY, expire only or not, must not wait; nor must a DELETE, if no positive
  * dentry is cached for the name. If one is, the DELETE may wait for i_rwsem of the
@@ -82,10 +83,10 @@ enum waits_notification_nr {
 
 static const struct waits_notification {
 	const char *name;
-	unsigned int flags;		/* of a message the code */
+	unsigned int flags;		/* or the code, if it is a message */
 	union waits_message message;	/* about the node of the name, or the directory */
-	size_t size;			/* of that */
-	size_t at;			/* where the nodeid goes */
+	size_t size;			/* of the message */
+	size_t at;			/* offset of its nodeid */
 } waits_notifications[] = {
 	[WAITS_INVAL]	= { "INVAL_ENTRY" },
 	[WAITS_EXPIRE]	= { "expire only", FUSE_EXPIRE_ONLY },
@@ -119,7 +120,7 @@ static int waits_do_message(struct fuse_fx_op *op)
 
 /* Calls that send many requests about something, of which one is held. */
 
-/* There is no such name yet, nor is there in the end. */
+/* There is no such name before this, nor after it. */
 static int waits_use_name(struct fuse_fx_op *op)
 {
 	const char *name = op->path[0];
@@ -166,7 +167,7 @@ static int waits_use_node(struct fuse_fx_op *op)
 	return err;
 }
 
-/* What is written is less than a page that is not cached, so its folio stays locked. */
+/* Writes a part of a page that is not cached: its folio stays locked meanwhile. */
 static int waits_use_file(struct fuse_fx_op *op)
 {
 	struct path root = { .mnt = op->fx->mnt, .dentry = op->fx->mnt->mnt_root };
@@ -277,7 +278,7 @@ struct waits_request {
 	const struct waits_opcode *op;
 };
 
-/* A thread that runs beside this one may sleep on its way, too. */
+/* With several processors the thread may sleep before its request is there, too. */
 static bool waits_at_server(struct kunit_thread *thread, struct fuse_fake_hook *hold)
 {
 	unsigned long limit = jiffies + KUNIT_THREAD_LIMIT;
@@ -344,7 +345,7 @@ static struct inode *waits_fill(struct fuse_fixture *fx, enum waits_state state,
 	return exists ? fuse_fx_hold_inode(fx, "dir/name") : NULL;
 }
 
-/* Returns false if there is no such request when the name is like that. */
+/* Returns false if there is no such request in this state of the name. */
 static bool waits_try(struct fuse_fixture *fx, const struct waits_request *request,
 		      enum waits_state state, unsigned int nr, enum waits_lock *lock)
 {
@@ -372,7 +373,7 @@ static bool waits_try(struct fuse_fixture *fx, const struct waits_request *reque
 	fuse_fake_let_go(fx->server);
 	KUNIT_ASSERT_TRUE(fx->test, kunit_thread_join(calls, NULL));
 	KUNIT_ASSERT_TRUE(fx->test, kunit_thread_join(notifies, NULL));
-	/* Some of them, and some calls, are about more than the fixture knows. */
+	/* Some notifications and some calls make more stale than the fixture knows. */
 	fuse_fake_take_back_all(fx->server);
 	return true;
 }
@@ -414,7 +415,10 @@ static void at_server(struct kunit *test)
 		struct fuse_fixture *fx;
 
 		nr = i / WAITS_STATES;
-		/* The first pass has told; and without a child it would be a LOOKUP of the name. */
+		/*
+		 * The first notification has shown in which states there is
+		 * such a request. Only a directory has a child.
+		 */
 		if ((nr && !(states & BIT(state))) || (below && state != WAITS_DIRECTORY))
 			continue;
 		KUNIT_ASSERT_EQ(test, fuse_fx_init(test), 0);

@@ -53,8 +53,8 @@ static struct cached fill_cache(struct fuse_fixture *fx)
 }
 
 /*
- * Both names are as good as before, and so are the attributes of their directory,
- * unless the message was about another name in it: then they are asked for.
+ * Both names are still cached, and so are the attributes of their directory, unless
+ * the message was about another name in it: then these are asked for.
  */
 static void expect_unchanged(struct fuse_fixture *fx, bool other_name)
 {
@@ -152,8 +152,8 @@ static const struct flags {
 KUNIT_ARRAY_PARAM_DESC(unknown_flags, unknown_flags, desc);
 
 /*
- * Today's kernel does not mind flags that it does not know, and the one that it
- * knows counts as always: trying does not tell a server which flags there are.
+ * Today's kernel ignores flags that it does not know, and uses the one that it knows:
+ * so a server cannot find out by trying which flags a kernel knows.
  */
 static void inval_unknown_flags(struct kunit *test)
 {
@@ -186,7 +186,7 @@ static void delete_padding(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "file"));
 }
 
-/* The server deleted another node of that name: no file dies, the name is stale. */
+/* The server deleted another node of that name: only the name is stale. */
 static void delete_other_child(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;

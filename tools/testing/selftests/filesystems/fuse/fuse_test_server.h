@@ -10,7 +10,7 @@
  * The mount is in a mount namespace of its own, and the test's working directory:
  * paths are relative to it. Whoever is not root gets a user namespace, too.
  *
- * What takes more than LIMIT seconds hangs: then the connection is aborted, which
+ * If something takes more than LIMIT seconds, the connection is aborted, which
  * ends all waits inside the kernel.
  */
 #ifndef __FUSE_TEST_SERVER_H
@@ -86,12 +86,12 @@ static struct {
 	mode_t modes[NODES];
 	fuse_ino_t last;
 	int requests[OPCODES];
-	pid_t asker;		/* a thread, and how many requests are its own */
+	pid_t asker;		/* a thread, and how many requests it has sent */
 	int asked;
 
 	unsigned int stop;	/* stop at the next request with this opcode, */
-	const char *change;	/* or if this is set: before its answer is sent */
-	void (*at_stop)(void);	/* do this there, or wait for @go */
+	const char *change;	/* or if set: change this name, and stop before it is answered */
+	void (*at_stop)(void);	/* what to do when stopped, or NULL: wait for @go */
 	void (*at_each)(unsigned int opcode);	/* do this at each request */
 	bool late;
 	unsigned int swallow;	/* do not handle the next one with this opcode, */
@@ -276,12 +276,12 @@ static inline const struct fuse_in_header *server_swallowed(struct __test_metada
 	return (void *)srv.request;
 }
 
-/* A request is here and has not been handled yet. Returns whether it is to be. */
+/* Called for each request before it is handled. Returns whether to handle it. */
 static bool server_arrived(const struct fuse_in_header *in)
 {
 	bool stop, swallow;
 
-	/* Nobody waits for these, so they come when they like. */
+	/* Nobody waits for these, so they may come at any time. */
 	if (in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET ||
 	    in->opcode == FUSE_RELEASE || in->opcode == FUSE_RELEASEDIR)
 		return true;
@@ -417,7 +417,7 @@ static void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 	fuse_reply_buf(req, srv.content + offset, size);
 }
 
-/* Nothing but a reason to have a request. */
+/* Only there so that a test can make a request. */
 static void fs_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	fuse_reply_err(req, ENODATA);
@@ -502,8 +502,8 @@ static void *server_loop(void *arg)
 }
 
 /*
- * A task that waits for another one inside the kernel cannot be killed, but when the
- * connection is aborted all of them come loose.
+ * A task that waits for another one inside the kernel cannot be killed, but if
+ * the connection is aborted all these waits end.
  */
 static void *server_watchdog(void *arg)
 {
@@ -529,7 +529,7 @@ static bool write_file(const char *path, const char *fmt, unsigned int id)
 	return !close(fd) && ok;
 }
 
-/* Returns what is in the way, or NULL. */
+/* Returns what failed, or NULL. */
 static const char *new_namespaces(void)
 {
 	uid_t uid = geteuid();
@@ -548,7 +548,7 @@ static const char *new_namespaces(void)
 	return NULL;
 }
 
-/* Mount, without a thread that answers. Returns what is in the way, or NULL. */
+/* Mount, without a thread that answers. Returns what failed, or NULL. */
 static const char *server_mount(void)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
@@ -624,7 +624,7 @@ static int asks_for(unsigned int opcode, const char *path)
 	return server_requests(opcode) - before;
 }
 
-/* Is what @fd has open no longer found by its name, as far as the cache goes? */
+/* Has the kernel dropped the name of what @fd has open? */
 static inline bool gone(int fd)
 {
 	static const char deleted[] = " (deleted)";
@@ -637,7 +637,7 @@ static inline bool gone(int fd)
 	return len > 0 && !memcmp(path + len, deleted, strlen(deleted));
 }
 
-/* What the kernel believes, right or wrong. */
+/* The link count that the kernel has cached; the server is not asked. */
 static inline int links(int fd)
 {
 	struct statx stx = {};

@@ -168,8 +168,8 @@ static void *notifier_run(void *done)
 
 /*
  * Let a thread make a system call, and notify when the server has its request, as the
- * variant says. A notification that may wait for the system call is made by a thread
- * in any case, for the handler would wait for itself.
+ * variant says. A notification that may wait for the system call is always made by a
+ * thread, because the handler would wait for itself.
  */
 static int notify_during(struct call *call, bool may_wait, enum what what, fuse_ino_t dir,
 			 fuse_ino_t child, const char *name)
@@ -318,7 +318,7 @@ TEST_F(inval_entry, positive)
 	EXPECT_EQ(0, asks("other"));
 }
 
-/* Expired, a name that the server confirms goes on as it was. */
+/* An expired name that the server confirms stays the same entry. */
 TEST_F(inval_entry, positive_expire)
 {
 	int fd = hold_new("file", S_IFREG);
@@ -330,7 +330,7 @@ TEST_F(inval_entry, positive_expire)
 	EXPECT_EQ(0, asks("file"));
 }
 
-/* What has expired is still cached: to drop it takes no word from the server. */
+/* What has expired is still cached, and can be invalidated. */
 TEST_F(inval_entry, positive_expired)
 {
 	int fd = hold_new("file", S_IFREG);
@@ -354,7 +354,7 @@ TEST_F(inval_entry, positive_delete)
 	EXPECT_EQ(-ENOENT, look("file"));
 }
 
-/* The server deleted another node of that name: nothing dies, but the name is stale. */
+/* The server deleted another node of that name: only the name is stale. */
 TEST_F(inval_entry, positive_delete_other)
 {
 	fuse_ino_t file = server_add("file", S_IFREG);
@@ -366,7 +366,7 @@ TEST_F(inval_entry, positive_delete_other)
 	EXPECT_EQ(1, asks("file"));
 }
 
-/* Who has a file open goes on, whatever becomes of its name. */
+/* An open file can still be used when its name is dropped. */
 TEST_F(inval_entry, file_open)
 {
 	fuse_ino_t file = server_add("file", S_IFREG);
@@ -414,7 +414,7 @@ TEST_F(inval_entry, directory)
 	EXPECT_EQ(2, asks("dir/file"));
 }
 
-/* Names in it that are cached as absent, or not in use, do not keep a directory. */
+/* Names in it that are cached as absent, or not in use, do not prevent the delete. */
 TEST_F(inval_entry, directory_delete)
 {
 	fuse_ino_t dir = server_add("dir", S_IFDIR);
@@ -456,7 +456,7 @@ static const struct row {
 	{ "delete_other",	DELETE,	true,	-ENOENT,	false },
 };
 
-/* What is mounted on a name, or below, goes with it, but to expire it changes no mount. */
+/* What is mounted on a name, or below, is detached with it, but not if it only expires. */
 static void mount_there(struct __test_metadata *_metadata, const char *below)
 {
 	const struct row *r;
@@ -500,7 +500,7 @@ TEST_F(inval_entry, renamed)
 	EXPECT_EQ(1, asks("new"));
 }
 
-/* A rename behind the kernel's back: both names are stale, and both are told. */
+/* A rename behind the kernel's back: both names are stale, and are notified. */
 TEST_F(inval_entry, renamed_by_server)
 {
 	server_add("old", S_IFREG);
@@ -530,7 +530,7 @@ TEST_F(inval_entry, moved)
 	EXPECT_EQ(1, asks("to/file"));
 }
 
-/* Each of the two has the other's name now, and only the one that is told is dropped. */
+/* After an exchange, only the entry that has the notified name is dropped. */
 TEST_F(inval_entry, exchanged)
 {
 	int one = hold_new("one", S_IFREG), two = hold_new("two", S_IFREG);
@@ -562,8 +562,8 @@ TEST_F(inval_entry, hard_link)
 }
 
 /*
- * A name changes the directory: its attributes are stale, and nobody else's. So it is
- * if the kernel has never heard of the name, but of its directory.
+ * Who changes a name changes its directory: only the directory's attributes are stale,
+ * also if the kernel does not know the name, but its directory.
  */
 TEST_F(inval_entry, parent_attributes)
 {
@@ -592,7 +592,7 @@ TEST_F(inval_entry, parent_attributes)
 	EXPECT_EQ(0, asks_attributes("dir/sibling"));
 }
 
-/* The directory was renamed: it is known by its nodeid, so that is no matter. */
+/* The directory was renamed: it is found by its nodeid all the same. */
 TEST_F(inval_entry, parent_renamed)
 {
 	fuse_ino_t dir = server_add("dir", S_IFDIR);
@@ -607,8 +607,8 @@ TEST_F(inval_entry, parent_renamed)
 }
 
 /*
- * The directory was removed but is still in use, and so is something in it of which
- * only the server knew that it is gone. Notifications do what they do anywhere else.
+ * The directory was removed but is still in use, and so is an entry in it that the
+ * server has removed before without a notification. Notifications do what they always do.
  */
 static void parent_removed(struct __test_metadata *_metadata, mode_t type)
 {
@@ -653,10 +653,10 @@ TEST_F(inval_entry, parent_unknown)
 
 	EXPECT_EQ(-ENOENT, inval(4711, "file"));
 
-	/* Nor one of which only half of the number is right. */
+	/* Nor one of which only the lower half of the nodeid is right. */
 	EXPECT_EQ(-ENOENT, inval(ROOT + (UINT64_C(1) << 32), "~file"));
 
-	/* The server has it, but the kernel has never heard of it. */
+	/* The server has it, but the kernel does not know it. */
 	dir = server_add("dir", S_IFDIR);
 	EXPECT_EQ(-ENOENT, inval(dir, "file"));
 }
@@ -725,7 +725,7 @@ static int make_request(unsigned int opcode)
 	return fsync(fd) | close(fd);
 }
 
-/* Expire in the handler of each request, and invalidate in that of this one. */
+/* Expire in the handler of each request, and invalidate in that of this opcode, too. */
 static atomic_uint inval_at;
 
 static void notify_at_each(unsigned int opcode)
@@ -739,9 +739,8 @@ static void notify_at_each(unsigned int opcode)
 }
 
 /*
- * A server with one thread may notify in the handler of any request: of a cached name
- * in the directory that the request is about, or that its name is in. See libfuse issue
- * 341.
+ * A server with one thread may notify in the handler of any request, also about
+ * a cached name in the directory of that request. See libfuse issue 341.
  */
 TEST_F(inval_entry, at_server)
 {
@@ -791,8 +790,8 @@ static const struct late {
 };
 
 /*
- * The server answers, and then the name appears or goes and is notified, before the
- * answer is sent: it is what the caller gets, but the next one has to ask.
+ * The server knows its answer, and before it sends that the name appears or is removed,
+ * and is notified. The caller gets the old answer, but the next one has to ask.
  */
 static void late_answer(struct __test_metadata *_metadata, const struct late *late,
 			enum what what)
@@ -863,8 +862,8 @@ TEST_F(inval_entry, name_length)
 }
 
 /*
- * A delete waits for the directory's lock, and in the meantime the name is another
- * entry's. What has the name in the end is what dies.
+ * A delete waits for the directory's lock, and meanwhile a rename gives the
+ * name to another entry: that one is marked as removed.
  */
 TEST_F(inval_entry, race_delete)
 {

@@ -7,9 +7,9 @@
  * written, and then everything is looked at again. What the server is asked for must
  * be exactly what the message made stale: nothing after one that is refused.
  *
- * The messages are rows of a table. And one good message of each kind is cut, torn
- * apart, sent in other ways, and changed at random. The environment says how often
- * that, and which ones:
+ * The messages are rows of a table. And one good message of each kind is cut,
+ * sent in parts and in other ways, and changed at random. The environment says
+ * how many random messages there are, and which:
  *
  *   FUSE_FUZZ_COUNT=20000 FUSE_FUZZ_SEED=7 ./notify_malformed_test -t random
  */
@@ -108,7 +108,7 @@ static void fill_cache(struct __test_metadata *_metadata)
 {
 	int i;
 
-	/* Reading makes the time of access stale, so more than once. */
+	/* Reading makes the time of access stale, so look more than once. */
 	for (i = 0; i < 4 && look_around(); i++)
 		;
 	ASSERT_EQ(0, look_around())
@@ -137,7 +137,7 @@ struct msg {
 	};
 };
 
-/* A message; what is written must return, and what is stale then. */
+/* A message, what its write() has to return, and what is stale after it. */
 struct row {
 	const char *what;
 	int code;
@@ -197,7 +197,7 @@ static const __u64 in_use[] = { ROOT, DIR_ID, SUB_ID };
 static const __u64 last_of_513[513] = { [512] = TOP_ID };
 static const __u64 last_of_1025[1025] = { [1024] = TOP_ID };
 
-/* What is an inval_entry here is a delete, too: see as_delete(). */
+/* Each inval_entry is also sent as a delete: see as_delete(). */
 static const struct row rows[] = {
 	/* The names that are cached. */
 	{ ENTRY(DIR_ID, FUSE_EXPIRE_ONLY, "file"), .stale = NAME(DFILE) | ATTR(PARENT) },
@@ -211,7 +211,7 @@ static const struct row rows[] = {
 	{ ENTRY(DIR_ID, 0, "sub"), .stale = NAME(SUB) | NAME(LEAF) | ATTR(PARENT) },
 	{ DELETE(ROOT, TOP_ID, "file"), .stale = NAME(TOP) | ATTR(ROOT) },
 
-	/* All 64 bits of a directory's nodeid count, and it has to be one. */
+	/* All 64 bits of the parent's nodeid count, and the parent has to be a directory. */
 	{ ENTRY(0, 0, "file"), .err = -ENOENT },
 	{ ENTRY(NOBODY, 0, "file"), .err = -ENOENT },
 	{ ENTRY(DIR_ID | BIT(32), 0, "file"), .err = -ENOENT },
@@ -220,14 +220,14 @@ static const struct row rows[] = {
 	{ ENTRY(FILE_ID, 0, "file"), .err = -ENOTDIR },
 	{ ENTRY(EMPTY_ID, 0, "file"), .err = -ENOENT, .stale = ATTR(EMPTY) },
 
-	/* A delete of another node finds the name stale all the same. */
+	/* A delete of another node makes the name stale, too. */
 	{ DELETE(DIR_ID, TOP_ID, "file"), .err = -ENOENT, .stale = NAME(DFILE) | ATTR(PARENT) },
 	{ DELETE(DIR_ID, FILE_ID | BIT(32), "file"), .err = -ENOENT,
 	  .stale = NAME(DFILE) | ATTR(PARENT) },
 	{ DELETE(DIR_ID, UINT64_MAX, "file"), .err = -ENOENT, .stale = NAME(DFILE) | ATTR(PARENT) },
 	{ DELETE(DIR_ID, NOBODY, "none"), .stale = NAME(NONE) | ATTR(PARENT) },
 
-	/* Flags that the kernel does not know are no matter, nor is padding. */
+	/* The kernel ignores padding, and flags that it does not know. */
 	{ ENTRY(ROOT, 2, "dir"), .stale = NAME(PARENT) | IN_DIR | ATTR(ROOT) },
 	{ ENTRY(ROOT, 0x80000000, "dir"), .stale = NAME(PARENT) | IN_DIR | ATTR(ROOT) },
 	{ ENTRY(ROOT, ~FUSE_EXPIRE_ONLY, "dir"), .stale = NAME(PARENT) | IN_DIR | ATTR(ROOT) },
@@ -253,7 +253,7 @@ static const struct row rows[] = {
 	/* A byte is reserved for a NUL, and the kernel puts one there, whatever it finds. */
 	{ ENTRY_LEN(DIR_ID, 0, "filex", 4), .more = -1, .stale = NAME(DFILE) | ATTR(PARENT) },
 
-	/* Lengths that lie. That a name is too long counts before all else. */
+	/* Wrong lengths. Whether a name is too long is checked first. */
 	{ ENTRY_LEN(DIR_ID, 0, "file", 0), .err = -EINVAL },
 	{ ENTRY_LEN(DIR_ID, 0, "file", 3), .err = -EINVAL },
 	{ ENTRY_LEN(DIR_ID, 0, "file", 5), .err = -EINVAL },
@@ -263,7 +263,7 @@ static const struct row rows[] = {
 	{ ENTRY_LEN(DIR_ID, 0, "file", 0x10004), .err = -ENAMETOOLONG },
 	{ ENTRY_LEN(DIR_ID, 0, "file", INT32_MAX), .err = -ENAMETOOLONG },
 	{ ENTRY_LEN(DIR_ID, 0, "file", 0x80000004), .err = -ENAMETOOLONG },
-	/* With its NUL, this goes back to where the name starts, or before. */
+	/* Negative if signed: the name would end before it begins. */
 	{ ENTRY_LEN(DIR_ID, 0, "file", (__u32)-5), .err = -ENAMETOOLONG },
 	{ ENTRY_LEN(DIR_ID, 0, "file", (__u32)-21), .err = -ENAMETOOLONG },
 	{ ENTRY_LEN(DIR_ID, 0, "file", UINT32_MAX), .err = -ENAMETOOLONG },
@@ -322,7 +322,7 @@ static const struct row rows[] = {
 	{ RETRIEVE(11, TOP_ID | BIT(63), 0, 1), .err = -ENOENT },
 	{ RETRIEVE(13, SUB_ID, 0, 4096), .err = -EINVAL },
 
-	/* Nobody, or somebody who is in use: no error, and nothing is lost. */
+	/* Nodes that are unknown or in use: no error, nothing is dropped. */
 	{ PRUNE(no_nodes) },
 	{ PRUNE(nobody) },
 	{ PRUNE(in_use) },
@@ -485,7 +485,7 @@ static void expect_stale(struct __test_metadata *_metadata, int fd, __u64 stale,
 
 	/* A node may go with its last name, and its data with it. */
 	EXPECT_EQ(stale, seen & (~(stale << 32) | stale))
-		TH_LOG("behind %s: stale should be %#llx, and is %#llx", what,
+		TH_LOG("after %s: stale should be %#llx, and is %#llx", what,
 		       (unsigned long long)stale, (unsigned long long)seen);
 	if (seen & STORED)
 		EXPECT_EQ(0, send_row(fd, &(struct row){ INODE(TOP_ID, 0, 0) }));
@@ -557,7 +557,7 @@ TEST_F(notify, rows)
 		check_behind_end(_metadata, self->fd);
 }
 
-/* The header says how long the message is, and that is written at once. */
+/* The length in the header has to be the one that is written. */
 TEST_F(notify, length)
 {
 	unsigned int len;
@@ -575,14 +575,14 @@ TEST_F(notify, length)
 		if (len != full)
 			refuse(_metadata, self->fd, &m, -EINVAL);
 		m.header.len = len;
-		/* Some have no argument, and nobody looks whether there is one. */
+		/* Some have no argument, and the kernel does not look whether there is one. */
 		if (len < full || (variant->good.size && len > full))
 			refuse(_metadata, self->fd, &m, -EINVAL);
 	}
 	expect_stale(_metadata, self->fd, 0, "other lengths");
 }
 
-/* What it claims to be: with a unique it is no notification, but the answer to nothing. */
+/* The code, and unique: if that is not 0, it is a reply, to no request. */
 TEST_F(notify, header)
 {
 	static const struct {
@@ -617,7 +617,7 @@ TEST_F(notify, header)
 	expect_stale(_metadata, self->fd, 0, "other headers");
 }
 
-/* The server's memory ends within the message: what is missing is not made up. */
+/* The write() fails if a part of the message is not readable memory. */
 TEST_F(notify, unreadable)
 {
 	size_t page = sysconf(_SC_PAGESIZE), needed, len;
@@ -632,7 +632,7 @@ TEST_F(notify, unreadable)
 	message(&m, &variant->good);
 	needed = variant->good.size ? m.len : HEADER;
 	for (len = 0; len < needed; len++) {
-		/* The rest is there if one looks further. */
+		/* Behind the byte that cannot be read, the rest of the message follows. */
 		struct iovec holes[] = {
 			{ m.data, len }, { end, 1 }, { m.data + len + 1, m.len - len - 1 },
 		};
@@ -707,7 +707,7 @@ static void random_message(struct msg *m, const struct row *good, __u64 seed, __
 	state = rnd(&state) + number;
 	message(m, good);
 	for (changes = rnd(&state) % 4; changes; changes--) {
-		at = rnd(&state) % (HEADER + 32);	/* where something is decided */
+		at = rnd(&state) % (HEADER + 32);	/* no name, no data */
 		switch (rnd(&state) % 4) {
 		case 0:
 			m->data[at] ^= 1 << rnd(&state) % 8;
@@ -725,7 +725,7 @@ static void random_message(struct msg *m, const struct row *good, __u64 seed, __
 			break;
 		}
 	}
-	/* Most are refused for their length: not always. */
+	/* Or most would be refused for their length. */
 	if (rnd(&state) % 8)
 		m->header.len = m->len;
 }
@@ -776,7 +776,7 @@ static void check_long_name(struct __test_metadata *_metadata, int fd, struct ro
 		TH_LOG("code %d, %d bytes of %d", row->code, row->tail_len - 1, max);
 	if (!too_long)
 		EXPECT_EQ(1, asks_for(FUSE_LOOKUP, row->tail));
-	/* That it is too long counts before the size. */
+	/* That it is too long is checked before the size. */
 	row->more = -1;
 	EXPECT_EQ(too_long ? -ENAMETOOLONG : -EINVAL, send_row(fd, row))
 		TH_LOG("code %d, %d bytes of %d, but one", row->code, row->tail_len - 1, max);

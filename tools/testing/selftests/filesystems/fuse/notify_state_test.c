@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * When FUSE notifications count, and from whom: before INIT is answered, while the
- * mount goes and when it is gone, from other namespaces; what a server writes that is
- * an answer; and the two notifications that are about requests, poll and resend.
+ * When the kernel accepts FUSE notifications, and from whom: before INIT is
+ * answered, during and after an unmount, from other namespaces. Then replies
+ * that are written by hand, and the notifications that are about requests, poll
+ * and resend.
  */
 #define _GNU_SOURCE
 #include "fuse_test_server.h"
@@ -15,7 +16,7 @@
 #include <sys/wait.h>
 
 #define BIT(n)		(1ULL << (n))
-#define INTERRUPT	1ULL	/* in the unique of what answers an INTERRUPT */
+#define INTERRUPT	1ULL	/* this bit in unique: the answer to an INTERRUPT */
 #define FILE_ID		2
 
 /* One of each kind. */
@@ -91,7 +92,7 @@ static void put_all(struct __test_metadata *_metadata, int fd, int err)
 	}
 }
 
-/* A message is heard, and does what it should. */
+/* A message is accepted, and does what it should. */
 static void expect_heard(struct __test_metadata *_metadata, int fd, const char *path)
 {
 	EXPECT_EQ(0, look(path));
@@ -120,7 +121,7 @@ FIXTURE_TEARDOWN(start)
 	server_end(_metadata);
 }
 
-/* Until INIT is answered, only that answer counts. */
+/* Until INIT is answered, the kernel accepts only that answer. */
 TEST_F(start, init_waits)
 {
 	int other = open("/dev/fuse", O_RDWR | O_CLOEXEC);
@@ -133,11 +134,11 @@ TEST_F(start, init_waits)
 	EXPECT_TRUE(server_wait(&srv.stopped));
 	put_all(_metadata, self->fd, -EINVAL);
 	sem_post(&srv.go);
-	/* As if nothing had been. */
+	/* The messages before that have done nothing. */
 	expect_heard(_metadata, self->fd, MNT "/file");
 }
 
-/* A server that will not have the mount may still notify: there is nothing cached. */
+/* A server that refuses the mount may still notify: there is nothing cached. */
 TEST_F(start, init_refused)
 {
 	srv.swallow = FUSE_INIT;
@@ -175,7 +176,7 @@ static void *write_often(void *arg)
 	return NULL;
 }
 
-/* Whenever the mount goes: done, or nothing to do, or not connected. */
+/* During an unmount, a notification is done, has nothing to do, or is not connected. */
 TEST_F(start, unmount_race)
 {
 	int again, i;
@@ -216,8 +217,8 @@ static void hold_read(void)
 }
 
 /*
- * In a process with a mount of its own, whose server holds the READ of what is written,
- * from @cut bytes on.
+ * Write a message of which the bytes from @cut on are in a file that has to be READ first,
+ * from another mount: the server of that one holds the READ. Runs in a process of its own.
  */
 static void write_slowly(struct __test_metadata *_metadata, int fd, const struct message *m,
 			 size_t cut)
@@ -380,7 +381,7 @@ static void *force_getattr(void *arg)
 	return NULL;
 }
 
-/* What a server answers, what it is told, and what the caller gets; 1: waits on. */
+/* A reply, what its write() returns, and what the caller gets; 1: it waits. */
 static const struct answer {
 	int error;
 	__u64 unique;	/* differs in these bits */
@@ -392,11 +393,11 @@ static const struct answer {
 	{ -EIO,		2,		0,		-ENOENT, 1 },
 	{ -EIO,		BIT(32),	0,		-ENOENT, 1 },
 	{ -EIO,		BIT(63),	0,		-ENOENT, 1 },
-	/* Of an interrupt that was not. */
+	/* Replies to an INTERRUPT that was not sent. */
 	{ -EIO,		INTERRUPT,	0,		0, 1 },
 	{ -EIO,		INTERRUPT,	1,		-EINVAL, 1 },
 	{ -EAGAIN,	INTERRUPT,	0,		-EINVAL, 1 },
-	/* A bad one is an answer, too. */
+	/* A malformed reply ends the request, too. */
 	{ -EACCES,	0,		0,		0, -EACCES },
 	{ -511,		0,		0,		0, -511 },
 	{ -EACCES,	0,		1,		-EINVAL, -EIO },
@@ -466,7 +467,7 @@ static void *poll_file(void *arg)
 	return NULL;
 }
 
-/* Only the handle of who polls wakes them, and only to ask again. */
+/* Only the handle of the poller wakes it, and then it sends POLL again. */
 TEST_F(running, poll)
 {
 	static const __u64 wrong[] = { 1, BIT(32), BIT(63), UINT64_MAX };
