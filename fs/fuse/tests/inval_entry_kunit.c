@@ -198,7 +198,7 @@ static void directory_delete(struct kunit *test)
 	fuse_fake_remove(fx->server, "dir");
 
 	FUSE_EXPECT_ERR(test, fuse_fx_delete(fx, FUSE_ROOT_ID, nodeid, "dir"), 0);
-	KUNIT_EXPECT_TRUE(test, fuse_fx_dead(dir));
+	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(dir)));
 	KUNIT_EXPECT_TRUE(test, cant_mount(dir));
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir"), -ENOENT);
 }
@@ -216,7 +216,7 @@ static void directory_delete_busy(struct kunit *test)
 	fuse_fx_hold(fx, "dir/file");
 
 	FUSE_EXPECT_ERR(test, fuse_fx_delete(fx, FUSE_ROOT_ID, nodeid, "dir"), -ENOTEMPTY);
-	KUNIT_EXPECT_FALSE(test, fuse_fx_dead(dir));
+	KUNIT_EXPECT_FALSE(test, IS_DEADDIR(d_inode(dir)));
 }
 
 /*
@@ -238,7 +238,7 @@ static void directory_delete_expire(struct kunit *test)
 
 	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, nodeid, "dir",
 					     FUSE_EXPIRE_ONLY), 0);
-	KUNIT_EXPECT_TRUE(test, fuse_fx_dead(dir));
+	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(dir)));
 	KUNIT_EXPECT_TRUE(test, d_unhashed(dir));
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir"), -ENOENT);
 }
@@ -837,17 +837,17 @@ static void listing(struct kunit *test)
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	file = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
-	seq = fuse_fake_list_seq(fx->server, dir);
+	seq = fuse_fake_seq(fx->server, dir, FUSE_FAKE_LISTING);
 	KUNIT_EXPECT_EQ(test, fuse_fx_inval_inode(fx, file), 0);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
-	KUNIT_EXPECT_EQ(test, fuse_fake_list_seq(fx->server, dir), seq);
+	KUNIT_EXPECT_EQ(test, fuse_fake_seq(fx->server, dir, FUSE_FAKE_LISTING), seq);
 
 	fuse_fake_add(fx->server, "dir/new", S_IFREG | 0644);
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "new"), -ENOENT);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "new"));
-	seq = fuse_fake_list_seq(fx->server, dir);
+	seq = fuse_fake_seq(fx->server, dir, FUSE_FAKE_LISTING);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "new"));
-	KUNIT_EXPECT_EQ(test, fuse_fake_list_seq(fx->server, dir), seq);
+	KUNIT_EXPECT_EQ(test, fuse_fake_seq(fx->server, dir, FUSE_FAKE_LISTING), seq);
 
 	fuse_fake_remove(fx->server, "dir/new");
 	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, dir), 0);
@@ -1027,13 +1027,13 @@ static void race_delete(struct kunit *test)
 	/* What is renamed meanwhile may lose its timeout under its new name, too. */
 	fuse_fake_take_back(fx->server, delete.parent, "new", false);
 	KUNIT_EXPECT_TRUE(test, d_unhashed(new));
-	KUNIT_EXPECT_TRUE(test, fuse_fx_dead(new));
+	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(new)));
 	KUNIT_EXPECT_TRUE(test, cant_mount(new));
 	KUNIT_EXPECT_EQ(test, d_inode(new)->i_nlink, 0);
 	if (!*flags)
 		return;
 	KUNIT_EXPECT_FALSE(test, d_unhashed(old));
-	KUNIT_EXPECT_FALSE(test, fuse_fx_dead(old));
+	KUNIT_EXPECT_FALSE(test, IS_DEADDIR(d_inode(old)));
 	KUNIT_EXPECT_FALSE(test, cant_mount(old));
 	KUNIT_EXPECT_NE(test, d_inode(old)->i_nlink, 0);
 }

@@ -530,8 +530,8 @@ static void race_at_server(struct race *race, enum fuse_fake_stop stop)
 	if (!race->ran)
 		return;
 	points = kunit_thread_points(race->calls);
-	race_say(race, "\nrequest %u of %s, opcode %u, %s", race->request, race->pair->call->name,
-		 race->hook.stopped, stop == FUSE_FAKE_STOP_BEFORE ?
+	race_say(race, "\nrequest %u of %s, %s, %s", race->request, race->pair->call->name,
+		 fuse_fake_opname(race->hook.stopped), stop == FUSE_FAKE_STOP_BEFORE ?
 		 "is at the server" : "is answered, but the answer is on its way");
 	race_notify(race);
 	if (race->waited && !race->notification.child)
@@ -580,8 +580,8 @@ static void race_arrival(struct race *race)
 	race->ran = completion_done(&race->hook.reached);
 	if (!race->ran)
 		return;
-	race_say(race, "\nrequest %u of %s, opcode %u, is answered", race->request,
-		 race->pair->call->name, race->hook.stopped);
+	race_say(race, "\nrequest %u of %s, %s, is answered", race->request,
+		 race->pair->call->name, fuse_fake_opname(race->hook.stopped));
 	race_run_notification(race, race->point);
 	state = kunit_thread_wait(race->notifies);
 	race->ran = state == KUNIT_THREAD_STOPPED;
@@ -709,17 +709,11 @@ static void race_join(struct race *race)
 	/* All that was on its way is from before this. */
 	if (race->pair->notification->fn == fuse_fx_do_inc_epoch ||
 	    race->pair->call->fn == fuse_fx_do_inc_epoch)
-		fuse_fake_take_back_all(race->fx->server);
+		fuse_fake_take_back_node(race->fx->server, 0);
 	/* What the name leads to may be asked for once more, and so may what is renamed. */
 	fuse_fake_take_back(race->fx->server, race->notification.parent, "name", true);
-	if (race->pair->call->fn == fuse_fx_do_rename) {
-		struct fuse_fake_told *told;
-
-		guard(mutex)(&race->fx->server->tree);
-		list_for_each_entry(told, &race->fx->server->told, list)
-			if (told->nodeid == race->nodeid)
-				told->cached = false;
-	}
+	if (race->pair->call->fn == fuse_fx_do_rename)
+		fuse_fake_take_back_node(race->fx->server, race->nodeid);
 }
 
 static bool race_one(struct kunit *test, struct fuse_fx_score *score, struct race *race)
