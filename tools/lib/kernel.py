@@ -276,9 +276,6 @@ class Kernel:
         """Text of the kernel's, with function, file and line in place of addresses as the race suite prints them."""
         def name(match: re.Match[str]) -> str:
             return next(iter(self.places([match[1]])), "") or match[0]
-        enum = read(self.src, "include/uapi/linux/fuse.h").partition("enum fuse_opcode {")[2].partition("};")[0]
-        opcodes = {number: opcode for opcode, number in re.findall(r"\tFUSE_(\w+)\s*= (\d+),", enum)}
-        text = re.sub(r"opcode (\d+)", lambda match: opcodes.get(match[1], match[0]), text)
         return re.sub(r"\S+ at (0x[0-9a-f]{8,16})\b", name, text)
 
     def list_cases(self, options: Iterable[str]) -> list[str]:

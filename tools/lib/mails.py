@@ -32,11 +32,11 @@ SERIES = {
         "03-leaks": "lib/kunit/leak-test.c lib/kunit/Makefile.3.patch lib/kunit/Kconfig.2.patch"}),
     "fuse": Series("kunit", "fs/fuse/fix", {
         "06-docs": "Documentation/*",
-        "07-tree": "fs/fuse/tests/fake_tree.c fs/fuse/tests/fake_server*.h fs/fuse/tests/export.[ch] "
-                   "fs/fuse/tests/Makefile fs/fuse/Makefile.patch fs/fuse/Kconfig.1.patch fs/fuse/.kunitconfig tools/testing/kunit/*",
+        "07-files": "fs/fuse/tests/fake_fs.c fs/fuse/tests/fake_server.h fs/fuse/tests/export.[ch] fs/fuse/tests/Makefile "
+                    "fs/fuse/Makefile.patch fs/fuse/Kconfig.1.patch fs/fuse/.kunitconfig tools/testing/kunit/*",
         "08-server": "fs/fuse/tests/fake_server.c",
-        "09-mount": "fs/fuse/tests/fixture.c fs/fuse/tests/fixture*.h",
-        "10-calls": "fs/fuse/tests/fixture_*.c",
+        "09-calls": "fs/fuse/tests/fixture_calls.c fs/fuse/tests/fixture*.h",
+        "10-fixture": "fs/fuse/tests/fixture.c fs/fuse/tests/fixture_notify.c",
         "11-messages": "fs/fuse/tests/fake_server_kunit.c fs/fuse/tests/notify_kunit.c",
         "12-stories": "fs/fuse/tests/inval_entry_kunit.c fs/fuse/tests/inval_late_kunit.c",
         "13-schedules": "fs/fuse/tests/inval_race_kunit.c fs/fuse/tests/inval_waits_kunit.c",

@@ -34,69 +34,42 @@ struct task_struct;
 /* Size of the buffer for a complaint. */
 #define FUSE_FAKE_COMPLAINT	128
 
-/**
- * struct fuse_fake_server - The server
- * @test: the test that it belongs to
- * @entry_valid: seconds for which the kernel may cache a name that exists
- * @negative_valid: seconds for which it may cache that a name does not exist;
- *	if 0, the server replies -ENOENT, which is not cached
- * @attr_valid: seconds for which it may cache attributes
- * @file_size: size of every file
- * @cache_dir: the kernel may cache listings
- * @work: answers the requests that nobody waits for
- * @lock: protects the members from @queue to @requests
- * @queue: requests for @work
- * @forgets: FORGETs that have not been counted yet
- * @hooks: what happens when requests come
- * @requests: how often each opcode has been sent
- * @tree: protects the members from @nodes on
- * @nodes: every node that has a name or is known to the kernel
- * @last_nodeid: the highest nodeid in use
- * @told: what the kernel has been told about names, see struct fuse_fake_told
- * @seq: counts the answers that told something about a name or a node
- * @destroyed: the kernel has sent DESTROY
- * @complaint: what the kernel has done that no server should see
- */
 struct fuse_fake_server {
 	struct kunit *test;
+	/* For how many seconds the kernel may cache what it is told. */
 	unsigned int entry_valid;
-	unsigned int negative_valid;
+	unsigned int negative_valid;	/* 0 answers -ENOENT, which is not cached */
 	unsigned int attr_valid;
-	unsigned int file_size;
-	bool cache_dir;
+	unsigned int file_size;		/* of every file */
+	bool cache_dir;			/* the kernel may cache listings */
 
-	struct work_struct work;
+	struct work_struct work;	/* answers the requests that nobody waits for */
 
-	spinlock_t lock; /* from @queue to @requests */
-	struct list_head queue;
-	struct fuse_forget_link *forgets;
+	spinlock_t lock;		/* of the next four */
+	struct list_head queue;		/* requests for @work */
+	struct fuse_forget_link *forgets; /* that have not been counted yet */
 	struct list_head hooks;
-	unsigned int requests[FUSE_FAKE_OPCODES];
+	unsigned int requests[FUSE_FAKE_OPCODES]; /* how often each has been sent */
 
-	struct mutex tree; /* from @nodes on */
-	struct list_head nodes;
-	u64 last_nodeid;
-	struct list_head told;
-	u64 seq;
-	bool destroyed;
-	char complaint[FUSE_FAKE_COMPLAINT];
+	struct mutex tree;		/* of the rest */
+	struct list_head nodes;		/* that have a name or are known to the kernel */
+	u64 last_nodeid;		/* the highest in use */
+	struct list_head told;		/* see struct fuse_fake_told */
+	u64 seq;			/* counts the answers about a name or a node */
+	bool destroyed;			/* the kernel has said good-bye with DESTROY */
+	char complaint[FUSE_FAKE_COMPLAINT]; /* see fuse_fake_complaint() */
 };
 
-/**
- * struct fuse_fake_told - What the kernel knows about one name
- * @list: entry in the server's list
- * @parent: nodeid of the directory
- * @nodeid: what the name led to when it was last told, 0 for nothing
- * @seq: when that was, as a value of the server's counter
- * @cached: the kernel may still use that: no notification and no request since
- *	then has made it stale
- * @name: the name
- */
+/* What the kernel knows about one name */
 struct fuse_fake_told {
 	struct list_head list;
-	u64 parent;
-	u64 nodeid;
-	u64 seq;
+	u64 parent;	/* nodeid of the directory */
+	u64 nodeid;	/* what the name led to when it was last told, 0 for nothing */
+	u64 seq;	/* when that was, as a value of the server's counter */
+	/*
+	 * The kernel may answer for this name without asking, as nothing that the
+	 * server has seen since took the answer back.
+	 */
 	bool cached;
 	char name[];
 };
@@ -115,53 +88,32 @@ enum fuse_fake_stop {
 	FUSE_FAKE_STOP_BEHIND,	/* the answer is ready to go */
 };
 
-/**
- * struct fuse_fake_hook - What happens when a request comes
- * @task: only a request of this task, or NULL
- * @opcode: only one with this opcode, or 0. FORGET and NOTIFY_REPLY do not count:
- *	nobody waits for them.
- * @skip: so many of these requests are let through first
- * @change: what changes behind the kernel's back just ahead of the request
- * @path: the name that changes
- * @stop: where the request is stopped
- * @list: entry in the server's list
- * @server: the server
- * @requests: how many of these requests have come
- * @lookups: how many of them were LOOKUPs
- * @first: the opcode of the first of them
- * @stopped: the opcode of the one that is stopped
- * @reached: the request is stopped
- * @req: the request that is stopped
- *
- * The caller of fuse_fake_hook() sets the members up to @stop. The hook acts on
- * one request, and counts all.
+/*
+ * What happens when a request comes: something changes behind the kernel's back just
+ * ahead of it, or it is stopped. A hook acts on one request, and counts all.
  */
 struct fuse_fake_hook {
-	struct task_struct *task;
-	u32 opcode;
-	unsigned int skip;
+	/* Which request; FORGET and NOTIFY_REPLY do not count: nobody waits for them. */
+	struct task_struct *task;	/* who sends it, or NULL */
+	u32 opcode;			/* or 0 */
+	unsigned int skip;		/* so many of these are let through first */
 	enum fuse_fake_change change;
-	const char *path;
+	const char *path;		/* the name that changes */
 	enum fuse_fake_stop stop;
 
+	/* The caller of fuse_fake_hook() need not set these. */
 	struct list_head list;
 	struct fuse_fake_server *server;
-	unsigned int requests;
-	unsigned int lookups;
-	u32 first;
-	u32 stopped;
-	struct completion reached;
-	struct fuse_req *req;
+	unsigned int requests;		/* how many of these have come */
+	u32 first;			/* the opcode of the first of them, */
+	u32 stopped;			/* and that of the one that is stopped */
+	struct completion reached;	/* it is stopped */
+	struct fuse_req *req;		/* that one */
 };
 
 extern const struct fuse_iqueue_ops fuse_fake_iqueue_ops;
 
-/**
- * fuse_fake_server_start() - Start a server with an empty root directory
- * @test: The test context object; the server ends with it.
- *
- * Return: the server; a failure aborts the test.
- */
+/* Start a server with an empty root directory; it ends with the test. */
 struct fuse_fake_server *fuse_fake_server_start(struct kunit *test);
 
 /* For a mount that cannot be taken down: what is left of it goes on being served. */
@@ -173,15 +125,10 @@ void fuse_fake_settle(struct fuse_fake_server *server);
 /* How many requests with this opcode there were so far. */
 unsigned int fuse_fake_requests(struct fuse_fake_server *server, u32 opcode);
 
-/**
- * fuse_fake_add() - Make a name behind the kernel's back
- * @server: The server.
- * @path: The new name.
- * @mode: Type and permissions of the new node.
- *
- * Return: the nodeid of the new node; a failure aborts the test, as in all
- * functions that change the namespace.
- */
+/* "LOOKUP" */
+const char *fuse_fake_opname(u32 opcode);
+
+/* Make a name behind the kernel's back: its nodeid. A failure aborts the test, as below. */
 u64 fuse_fake_add(struct fuse_fake_server *server, const char *path, umode_t mode);
 
 /* Make another name for a node. */
@@ -193,46 +140,19 @@ void fuse_fake_remove(struct fuse_fake_server *server, const char *path);
 /* What @new led to before is removed. */
 void fuse_fake_rename(struct fuse_fake_server *server, const char *old, const char *new);
 
-/**
- * fuse_fake_find() - What a name leads to
- * @server: The server.
- * @parent: Nodeid of the directory, which need not be one and may be long gone.
- * @name: The name.
- *
- * This and the following functions are for threads, where an assertion would not
- * end the test, and for directories that are moved about: a nodeid stays.
- *
- * Return: the nodeid, or 0 if there is no such name.
- */
+/* The nodeid of a name, or 0; the directory need not be one and may be long gone. */
 u64 fuse_fake_find(struct fuse_fake_server *server, u64 parent, const char *name);
-
-/* As fuse_fake_add() and fuse_fake_remove(); return 0 or a negative error. */
-int fuse_fake_add_to(struct fuse_fake_server *server, u64 parent, const char *name,
-		     umode_t mode, u64 *nodeid);
-int fuse_fake_remove_from(struct fuse_fake_server *server, u64 parent, const char *name,
-			  u64 *nodeid);
-
-/* The next directory that has a name, by nodeid; from 0 on, and 0 after the last one. */
-u64 fuse_fake_next_dir(struct fuse_fake_server *server, u64 nodeid);
 
 /* Make a directory the root of another file system; the kernel must not know it yet. */
 void fuse_fake_submount(struct fuse_fake_server *server, const char *path);
 
-/**
- * fuse_fake_reuse() - Give the nodeid of a node that is gone to a new one
- * @server: The server.
- * @nodeid: The nodeid of a node without a name that the kernel still knows.
- * @path: The name of the new node, which is of the same type but of another
- *	generation.
+/*
+ * Give the number of a node without a name, that the kernel still knows, to a new one of
+ * the same type but of another generation.
  */
 void fuse_fake_reuse(struct fuse_fake_server *server, u64 nodeid, const char *path);
 
-/**
- * fuse_fake_hook() - Have something happen when a request comes
- * @server: The server.
- * @hook: What happens, and when. It has to stay where it is until
- *	fuse_fake_unhook(), or until the server ends.
- */
+/* The hook stays where it is until fuse_fake_unhook(), or until the server ends. */
 void fuse_fake_hook(struct fuse_fake_server *server, struct fuse_fake_hook *hook);
 
 /* A request that is stopped is answered. */
@@ -248,15 +168,7 @@ void fuse_fake_hold_wait(struct fuse_fake_hook *hook);
 /* Answer all requests that are stopped, and end all hooks. */
 void fuse_fake_let_go(struct fuse_fake_server *server);
 
-/**
- * fuse_fake_told() - What the kernel has been told about a name
- * @server: The server.
- * @parent: Nodeid of the directory.
- * @name: The name.
- *
- * Return: what it was told last, or NULL if the name never came up. The result
- * is stable while no request is on its way.
- */
+/* What the kernel was told last about a name, or NULL; stable while there is no request. */
 struct fuse_fake_told *fuse_fake_told(struct fuse_fake_server *server, u64 parent,
 				      const char *name);
 
@@ -264,28 +176,32 @@ struct fuse_fake_told *fuse_fake_told(struct fuse_fake_server *server, u64 paren
  * The server's counter when the kernel was told the attributes of a node, or when it
  * began to list a directory.
  */
-u64 fuse_fake_seq(struct fuse_fake_server *server, u64 nodeid, bool listing);
+enum fuse_fake_about { FUSE_FAKE_ATTR, FUSE_FAKE_LISTING, FUSE_FAKE_ABOUT };
+u64 fuse_fake_seq(struct fuse_fake_server *server, u64 nodeid, enum fuse_fake_about about);
 
 /* The server has told the kernel that a name, and with @below all below it, is stale. */
 void fuse_fake_take_back(struct fuse_fake_server *server, u64 parent,
 			 const char *name, bool below);
 
-/* The same of all names. */
-void fuse_fake_take_back_all(struct fuse_fake_server *server);
+/* The same of all names of a node, or of all nodes if it is 0. */
+void fuse_fake_take_back_node(struct fuse_fake_server *server, u64 nodeid);
 
-/**
- * fuse_fake_complaint() - What the kernel has done that no server should see
- * @server: The server.
- * @complaint: Where to put the first complaint, %FUSE_FAKE_COMPLAINT bytes.
- *
- * A request with an unknown opcode or for a node that the kernel has forgotten,
- * for instance. That complaint is cleared: the next call returns a new one, if any.
- *
- * Return: true if there is a complaint.
+/*
+ * The first thing that the kernel has done and no server should see, as a request with
+ * an unknown opcode or for a node that the kernel has forgotten; %FUSE_FAKE_COMPLAINT
+ * bytes. Returns false if there is none. The next call has a new one.
  */
 bool fuse_fake_complaint(struct fuse_fake_server *server, char *complaint);
 
 /* A node but the root that the kernel has not forgotten, or 0. */
 u64 fuse_fake_known(struct fuse_fake_server *server, u64 *nlookup);
+
+/* What fake_server.c needs of fake_fs.c; the tree is locked for the first two. */
+int fuse_fake_handle(struct fuse_fake_server *server, struct fuse_req *req);
+void fuse_fake_forget(struct fuse_fake_server *server, u64 nodeid, u64 nlookup);
+void fuse_fake_change_upon(struct fuse_fake_server *server, const struct fuse_fake_hook *hook,
+			   u32 opcode);
+void fuse_fake_fs_init(struct fuse_fake_server *server);
+void fuse_fake_fs_free(struct fuse_fake_server *server);
 
 #endif /* _FS_FUSE_TESTS_FAKE_SERVER_H */

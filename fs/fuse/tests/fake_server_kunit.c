@@ -258,27 +258,19 @@ static void mistakes(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "new"), 0);
 }
 
-/* What a thread uses: no assertions, and nodeids instead of paths. */
+/* A nodeid stays when its name is moved, and even when that goes. */
 static void nodeids(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
 	struct fuse_fake_server *server = fx->server;
-	u64 dir, file, nodeid;
 	struct dentry *dentry;
+	u64 dir, file;
 
 	KUNIT_EXPECT_EQ(test, fuse_fake_find(server, FUSE_ROOT_ID, "dir"), 0);
-	FUSE_EXPECT_ERR(test, fuse_fake_add_to(server, FUSE_ROOT_ID, "dir", S_IFDIR | 0755, &dir),
-			0);
-	FUSE_EXPECT_ERR(test, fuse_fake_add_to(server, dir, "file", S_IFREG | 0644, &file), 0);
-	FUSE_EXPECT_ERR(test, fuse_fake_add_to(server, dir, "file", S_IFREG | 0644, &nodeid),
-			-EEXIST);
-	FUSE_EXPECT_ERR(test, fuse_fake_add_to(server, file, "new", S_IFREG | 0644, &nodeid),
-			-ENOTDIR);
+	dir = fuse_fake_add(server, "dir", S_IFDIR | 0755);
+	file = fuse_fake_add(server, "dir/file", S_IFREG | 0644);
 	KUNIT_EXPECT_EQ(test, fuse_fake_find(server, FUSE_ROOT_ID, "dir"), dir);
 	KUNIT_EXPECT_EQ(test, fuse_fake_find(server, dir, "file"), file);
-	KUNIT_EXPECT_EQ(test, fuse_fake_next_dir(server, 0), FUSE_ROOT_ID);
-	KUNIT_EXPECT_EQ(test, fuse_fake_next_dir(server, FUSE_ROOT_ID), dir);
-	KUNIT_EXPECT_EQ(test, fuse_fake_next_dir(server, dir), 0);
 
 	/* The kernel finds a directory wherever it is, but not one it has never seen. */
 	FUSE_EXPECT_ERR(test, PTR_ERR(fuse_fx_lookup_at(fx, dir, "file")), -ESTALE);
@@ -290,12 +282,9 @@ static void nodeids(struct kunit *test)
 	dput(dentry);
 	FUSE_EXPECT_ERR(test, PTR_ERR(fuse_fx_lookup_at(fx, dir, "absent")), -ENOENT);
 
-	FUSE_EXPECT_ERR(test, fuse_fake_remove_from(server, FUSE_ROOT_ID, "moved", &nodeid), 0);
-	KUNIT_EXPECT_EQ(test, nodeid, dir);
-	FUSE_EXPECT_ERR(test, fuse_fake_remove_from(server, FUSE_ROOT_ID, "moved", &nodeid),
-			-ENOENT);
+	fuse_fake_remove(server, "moved");
+	KUNIT_EXPECT_EQ(test, fuse_fake_find(server, FUSE_ROOT_ID, "moved"), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_find(server, dir, "file"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fake_next_dir(server, FUSE_ROOT_ID), 0);
 }
 
 /* The server knows what the kernel holds, and is told when it goes. */

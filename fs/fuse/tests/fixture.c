@@ -44,7 +44,7 @@ static const char * const fuse_fx_properties[] = {
 	"the server complains",
 };
 
-void fuse_fx_broken(struct fuse_fixture *fx, enum fuse_fx_property property,
+bool fuse_fx_broken(struct fuse_fixture *fx, enum fuse_fx_property property,
 		    const char *fmt, ...)
 {
 	bool first = !test_and_set_bit(property, &fx->broken);
@@ -56,16 +56,17 @@ void fuse_fx_broken(struct fuse_fixture *fx, enum fuse_fx_property property,
 		score->broken[property] += first;
 		if (!first || score->said++ >= 2) {
 			kunit_set_failure(fx->test);
-			return;
+			return false;
 		}
 	} else if (!first || hweight_long(fx->broken) > 2) {
-		return;
+		return false;
 	}
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
 	KUNIT_FAIL(fx->test, "%s%s%s: %s", fx->title ?: "", fx->title ? "\n" : "",
 		   fuse_fx_properties[property], text);
+	return false;
 }
 
 const char *fuse_fx_errname(int err)
@@ -162,12 +163,34 @@ static void fuse_fx_kill_sb(struct super_block *sb)
 	fuse_mount_destroy(fm);
 }
 
-struct file_system_type fuse_fx_fs_type = {
+static struct file_system_type fuse_fx_fs_type = {
 	.owner			= THIS_MODULE,
 	.name			= "fuse_kunit",
 	.init_fs_context	= fuse_fx_init_fs_context,
 	.kill_sb		= fuse_fx_kill_sb,
 };
+
+int fuse_fx_do_walk_mounts(struct fuse_fx_op *op)
+{
+	struct fs_context *fsc = fs_context_for_mount(&fuse_fx_fs_type, 0);
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+
+	if (IS_ERR(fsc))
+		return PTR_ERR(fsc);
+	mnt = fc_mount(fsc);
+	put_fs_context(fsc);
+	if (IS_ERR(mnt))
+		return PTR_ERR(mnt);
+	dentry = mount_subtree(mnt, op->path[0]);
+	if (!IS_ERR(dentry)) {
+		struct super_block *sb = dentry->d_sb;
+
+		dput(dentry);
+		deactivate_locked_super(sb);
+	}
+	return PTR_ERR_OR_ZERO(dentry);
+}
 
 void fuse_fx_shuffle(void *params, size_t nr, size_t size)
 {
@@ -206,9 +229,9 @@ static bool fuse_fx_check_ref(struct fuse_fixture *fx, struct dentry *dentry)
 	if (!refs && !inode_refs)
 		return true;
 	fuse_fx_describe(text, sizeof(text), dentry);
-	fuse_fx_broken(fx, FUSE_FX_BALANCED, "%s: %d references to it and %d to its inode too many",
-		       text, refs, inode_refs);
-	return false;
+	return fuse_fx_broken(fx, FUSE_FX_BALANCED,
+			      "%s: %d references to it and %d to its inode too many", text, refs,
+			      inode_refs);
 }
 
 /*
@@ -285,7 +308,7 @@ static void fuse_fx_check_node(struct fuse_fixture *fx, const struct fuse_fx_cal
 	if ((*call->name && !d_is_dir(path.dentry)) || IS_DEADDIR(d_inode(path.dentry)))
 		goto put;
 	vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0);
-	if (fuse_fake_seq(fx->server, nodeid, false) <= seq)
+	if (fuse_fake_seq(fx->server, nodeid, FUSE_FAKE_ATTR) <= seq)
 		fuse_fx_broken(fx, FUSE_FX_FRESH,
 			       "the attributes of nodeid %llu are from before the notification",
 			       nodeid);
@@ -296,7 +319,7 @@ static void fuse_fx_check_node(struct fuse_fixture *fx, const struct fuse_fx_cal
 		goto put;
 	fuse_fx_read_dir(file, "", &err);
 	fuse_fx_close_file(file);
-	if (fuse_fake_seq(fx->server, nodeid, true) <= seq)
+	if (fuse_fake_seq(fx->server, nodeid, FUSE_FAKE_LISTING) <= seq)
 		fuse_fx_broken(fx, FUSE_FX_FRESH,
 			       "the listing of nodeid %llu is from before the notification",
 			       nodeid);
@@ -327,10 +350,9 @@ static bool fuse_fx_check_mounts(struct fuse_fixture *fx)
 	unsigned long limit = jiffies + KUNIT_THREAD_LIMIT;
 
 	while (atomic_read(&sb->s_active) > 1 || !list_is_singular(&fuse_fx_conn(fx)->mounts)) {
-		if (time_after(jiffies, limit)) {
-			fuse_fx_broken(fx, FUSE_FX_BALANCED, "something is still mounted");
-			return false;
-		}
+		if (time_after(jiffies, limit))
+			return fuse_fx_broken(fx, FUSE_FX_BALANCED,
+					      "something is still mounted");
 		schedule_timeout_uninterruptible(1);
 	}
 	return true;
@@ -344,22 +366,17 @@ static bool fuse_fx_check_empty(struct fuse_fixture *fx)
 
 	shrink_dcache_parent(root);
 	fuse_fake_settle(fx->server);
-	if (!hlist_empty(&root->d_children)) {
-		fuse_fx_broken(fx, FUSE_FX_BALANCED, "the dcache cannot be emptied");
-		return false;
-	}
+	if (!hlist_empty(&root->d_children))
+		return fuse_fx_broken(fx, FUSE_FX_BALANCED, "the dcache cannot be emptied");
 	nodeid = fuse_fake_known(fx->server, &nlookup);
-	if (nodeid) {
-		fuse_fx_broken(fx, FUSE_FX_BALANCED, "nodeid %llu (%llu lookups) is still in use",
-			       nodeid, nlookup);
-		return false;
-	}
-	if (icount_read_once(d_inode(root)) != 1) {
-		fuse_fx_broken(fx, FUSE_FX_BALANCED,
-			       "the root inode has %u references instead of 1",
-			       icount_read_once(d_inode(root)));
-		return false;
-	}
+	if (nodeid)
+		return fuse_fx_broken(fx, FUSE_FX_BALANCED,
+				      "nodeid %llu (%llu lookups) is still in use",
+				      nodeid, nlookup);
+	if (icount_read_once(d_inode(root)) != 1)
+		return fuse_fx_broken(fx, FUSE_FX_BALANCED,
+				      "the root inode has %u references instead of 1",
+				      icount_read_once(d_inode(root)));
 	return true;
 }
 
@@ -374,7 +391,6 @@ static void fuse_fx_check_complaint(struct fuse_fixture *fx)
 static bool fuse_fx_check(struct fuse_fixture *fx)
 {
 	struct fuse_fx_held *held;
-	struct fuse_fx_file *f, *next;
 	struct fuse_fx_thread *t;
 	bool ok = true;
 
@@ -392,8 +408,9 @@ static bool fuse_fx_check(struct fuse_fixture *fx)
 	}
 	if (!fuse_fx_check_mounts(fx))
 		return false;
-	list_for_each_entry_safe(f, next, &fx->files, list)
-		fuse_fx_close_file(f->file);
+	list_for_each_entry(held, &fx->held, list)
+		if (held->file)
+			fuse_fx_close_file(held->file);
 	fuse_fx_check_no_collateral(fx);
 	fuse_fx_check_fresh(fx);
 	if (!fuse_fx_check_tree(fx, fx->mnt->mnt_root, fuse_fx_check_ref))
@@ -464,7 +481,6 @@ static int fuse_fx_set_up(struct kunit *test, bool delete_stale)
 	spin_lock_init(&fx->lock);
 	INIT_LIST_HEAD(&fx->calls);
 	INIT_LIST_HEAD(&fx->held);
-	INIT_LIST_HEAD(&fx->files);
 	INIT_LIST_HEAD(&fx->threads);
 	fx->server = fuse_fake_server_start(test);
 
@@ -490,22 +506,18 @@ int fuse_fx_init_delete_stale(struct kunit *test)
 
 void fuse_fx_add_neighbours(struct fuse_fixture *fx, const char *dir)
 {
-	char file[32], link[32], subdir[32], below[32], absent[32];
+	static const char * const names[] = { "file", "link", "dir", "dir/below", "absent" };
+	char path[ARRAY_SIZE(names)][32];
+	unsigned int i;
 
-	snprintf(file, sizeof(file), "%s~file", dir);
-	snprintf(link, sizeof(link), "%s~link", dir);
-	snprintf(subdir, sizeof(subdir), "%s~dir", dir);
-	snprintf(below, sizeof(below), "%s~dir/below", dir);
-	snprintf(absent, sizeof(absent), "%s~absent", dir);
-
-	fuse_fake_add(fx->server, file, S_IFREG | 0644);
-	fuse_fake_link(fx->server, file, link);
-	fuse_fake_add(fx->server, subdir, S_IFDIR | 0755);
-	fuse_fake_add(fx->server, below, S_IFREG | 0644);
-	FUSE_ASSERT_ERR(fx->test, fuse_fx_stat(fx, file), 0);
-	FUSE_ASSERT_ERR(fx->test, fuse_fx_stat(fx, link), 0);
-	FUSE_ASSERT_ERR(fx->test, fuse_fx_stat(fx, below), 0);
-	FUSE_ASSERT_ERR(fx->test, fuse_fx_stat(fx, absent), -ENOENT);
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		snprintf(path[i], sizeof(path[i]), "%s~%s", dir, names[i]);
+	fuse_fake_add(fx->server, path[0], S_IFREG | 0644);
+	fuse_fake_link(fx->server, path[0], path[1]);
+	fuse_fake_add(fx->server, path[2], S_IFDIR | 0755);
+	fuse_fake_add(fx->server, path[3], S_IFREG | 0644);
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		FUSE_ASSERT_ERR(fx->test, fuse_fx_stat(fx, path[i]), i < 4 ? 0 : -ENOENT);
 }
 
 int fuse_fx_init_neighbours(struct kunit *test)

@@ -50,54 +50,30 @@ enum fuse_fx_property {
 	FUSE_FX_PROPERTIES
 };
 
-/**
- * struct fuse_fx_score - Which properties did not hold, of many fixtures in one test
- * @fixtures: how many fixtures there were
- * @broken: in how many of them each property did not hold
- * @said: how many of those were reported, which are the first few
- */
+/* Which properties did not hold, of many fixtures in one test */
 struct fuse_fx_score {
 	unsigned int fixtures;
-	unsigned int broken[FUSE_FX_PROPERTIES];
-	unsigned int said;
+	unsigned int broken[FUSE_FX_PROPERTIES]; /* in how many of them each did not hold */
+	unsigned int said;		/* how many of those were reported */
 };
 
-/**
- * struct fuse_fixture - What a test works with
- * @test: the test
- * @server: the fake server
- * @mnt: the mount, which is part of no namespace
- * @delete_stale: fc->delete_stale: an expired dentry is dropped by its last dput()
- * @root_refs: references to the root dentry apart from its children's, when the
- *	file system was just mounted
- * @lock: protects @calls
- * @calls: the notifications so far
- * @epoch_seq: the server's counter when the last FUSE_NOTIFY_INC_EPOCH was sent
- * @held: dentries and inodes that the test holds
- * @files: files that the test has open
- * @threads: threads that the test has started
- * @broken: the properties that did not hold, as bits
- * @score: where to count them, if there are more fixtures in this test
- * @title: what to say of this fixture, if one of them does not hold
- * @again: how to run the test alone, if that is not plain from its name
- */
+/* What a test works with */
 struct fuse_fixture {
 	struct kunit *test;
 	struct fuse_fake_server *server;
-	struct vfsmount *mnt;
-	bool delete_stale;
-	unsigned int root_refs;
+	struct vfsmount *mnt;		/* which is part of no namespace */
+	bool delete_stale;		/* an expired dentry is dropped by its last dput() */
+	unsigned int root_refs;		/* to the root dentry, but its children's, at first */
 
-	spinlock_t lock; /* @calls */
-	struct list_head calls;
-	u64 epoch_seq;
-	struct list_head held;
-	struct list_head files;
-	struct list_head threads;
-	unsigned long broken;
-	struct fuse_fx_score *score;
-	const char *title;
-	const char *again;
+	spinlock_t lock;		/* of @calls */
+	struct list_head calls;		/* the notifications so far */
+	u64 epoch_seq;			/* of the server, at the last FUSE_NOTIFY_INC_EPOCH */
+	struct list_head held;		/* dentries, inodes and open files of the test */
+	struct list_head threads;	/* that the test has started */
+	unsigned long broken;		/* the properties that did not hold, as bits */
+	struct fuse_fx_score *score;	/* where to count them, if the test has more fixtures */
+	const char *title;		/* what to say of this fixture, if one does not hold */
+	const char *again;		/* how to run the test alone, if its name does not say */
 };
 
 /* The init function of a suite: the fixture is test->priv then. */
@@ -115,26 +91,16 @@ void fuse_fx_exit(struct kunit *test);
  */
 const char *fuse_fx_left_behind(void);
 
-/**
- * fuse_fx_broken() - A property does not hold
- * @fx: The fixture.
- * @property: The property.
- * @fmt: What was found.
- *
- * The test fails. Only the first two of a fixture, or of all fixtures of a
- * test, are reported.
+/*
+ * A property does not hold, and the test fails. The first two of a fixture, or of all
+ * fixtures of a test, are reported: a screenful is not read. Returns false.
  */
-__printf(3, 4) void fuse_fx_broken(struct fuse_fixture *fx, enum fuse_fx_property property,
+__printf(3, 4) bool fuse_fx_broken(struct fuse_fixture *fx, enum fuse_fx_property property,
 				   const char *fmt, ...);
 
-/**
- * fuse_fx_shuffle() - Put the parameters of a test into an order that depends on a seed
- * @params: The array of the parameters.
- * @nr: How many there are.
- * @size: The size of each.
- *
- * None may depend on what another leaves behind. Without fuse_kunit.seed= the order
- * stays as it is.
+/*
+ * Give the parameters of a test the order of the seed: none may depend on what another
+ * leaves behind. Without fuse_kunit.seed= the order stays as it is.
  */
 void fuse_fx_shuffle(void *params, size_t nr, size_t size);
 
@@ -180,17 +146,10 @@ unsigned int fuse_fx_getattrs(struct fuse_fixture *fx, const char *path);
 /* Is this name in the directory, as whoever reads it sees it? */
 bool fuse_fx_lists(struct fuse_fixture *fx, const char *path, const char *name);
 
-/**
- * fuse_fx_lookup_at() - Look up a name in an open directory
- * @fx: The fixture.
- * @dir: Nodeid of the directory. Its dentry may have been moved or unhashed, but must
- *	still exist.
- * @name: The name.
- *
- * As openat() with %O_PATH. Safe in a thread.
- *
- * Return: the dentry, which the caller puts, or an error pointer: -ESTALE if the
- * kernel does not know the directory any more.
+/*
+ * Look up a name in an open directory, as openat() with %O_PATH; safe in a thread. The
+ * dentry of the directory may have been moved or unhashed. Returns a dentry, which the
+ * caller puts, or an error pointer: -ESTALE if the kernel does not know it any more.
  */
 struct dentry *fuse_fx_lookup_at(struct fuse_fixture *fx, u64 dir, const char *name);
 
@@ -203,15 +162,16 @@ struct dentry *fuse_fx_hold_cached(struct fuse_fixture *fx, struct dentry *dir,
 				   const char *name);
 
 /*
- * Is there a hashed dentry for this name, positive or negative, expired or not? Nothing
- * else tells a name that was dropped from one that has only expired.
+ * What is hashed for this name, expired or not, or 0. Nothing else tells a name that was
+ * dropped from one that has only expired.
  */
-bool fuse_fx_cached(struct fuse_fixture *fx, struct dentry *dir, const char *name);
-bool fuse_fx_cached_positive(struct fuse_fixture *fx, struct dentry *dir, const char *name);
-bool fuse_fx_cached_mountpoint(struct fuse_fixture *fx, struct dentry *dir, const char *name);
+enum fuse_fx_cached {
+	FUSE_FX_CACHED		= BIT(0),	/* positive or negative */
+	FUSE_FX_POSITIVE	= BIT(1),
+	FUSE_FX_MOUNTPOINT	= BIT(2),
+};
 
-/* Is a removed directory dead? */
-bool fuse_fx_dead(struct dentry *dir);
+unsigned int fuse_fx_cached(struct fuse_fixture *fx, struct dentry *dir, const char *name);
 
 /* Write what the dcache says about a dentry, which may be NULL, into a message. */
 int fuse_fx_describe(char *buf, size_t size, struct dentry *dentry);
@@ -222,15 +182,9 @@ struct file *fuse_fx_open(struct fuse_fixture *fx, const char *path, int flags);
 /* The file is closed when this returns, and not later by a work item. */
 void fuse_fx_close(struct fuse_fixture *fx, struct file *file);
 
-/**
- * fuse_fx_notify() - Call fuse_reverse_inval_entry() as fuse_notify() does
- * @fx: The fixture.
- * @parent: Nodeid of the directory.
- * @child: Nodeid of the entry for a delete, 0 for an invalidation.
- * @name: The name.
- * @flags: 0 or %FUSE_EXPIRE_ONLY.
- *
- * Return: what the call returned.
+/*
+ * Call fuse_reverse_inval_entry() as fuse_notify() does; @child is 0 unless it is a
+ * delete, and @flags are 0 or %FUSE_EXPIRE_ONLY.
  */
 int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *name,
 		   u32 flags);
@@ -258,86 +212,43 @@ static inline int fuse_fx_delete(struct fuse_fixture *fx, u64 parent, u64 child,
 int fuse_fx_inc_epoch(struct fuse_fixture *fx);
 int fuse_fx_inval_inode(struct fuse_fixture *fx, u64 nodeid);
 
-/**
- * struct fuse_fx_msg - A notification about a name, byte by byte
- * @code: %FUSE_NOTIFY_INVAL_ENTRY or %FUSE_NOTIFY_DELETE
- * @parent: nodeid of the directory
- * @name: the name
- * @below: what lies below the name is meant too
- * @data: what the server writes behind struct fuse_out_header, and behind that
- *	some bytes of 0, for a message that is longer
- * @size: how much of @data it writes
- *
- * Whatever a test does to @data and @size is what the kernel gets; the other members
- * tell the fixture what the message is about.
+/*
+ * A notification about a name, byte by byte. Whatever a test does to @data and @size is
+ * what the kernel gets; the other members tell the fixture what the message is about.
  */
 struct fuse_fx_msg {
-	enum fuse_notify_code code;
-	u64 parent;
+	enum fuse_notify_code code;	/* FUSE_NOTIFY_INVAL_ENTRY or FUSE_NOTIFY_DELETE */
+	u64 parent;			/* nodeid of the directory */
 	const char *name;
-	bool below;
-	char *data;
-	size_t size;
+	bool below;			/* what lies below the name is meant too */
+	char *data;			/* behind struct fuse_out_header; some bytes of 0 follow */
+	size_t size;			/* how much of @data is written */
 };
 
-/**
- * fuse_fx_msg() - Make a well-formed message
- * @fx: The fixture.
- * @code: %FUSE_NOTIFY_INVAL_ENTRY or %FUSE_NOTIFY_DELETE.
- * @parent: Nodeid of the directory.
- * @child: Nodeid of the entry; an invalidation has no room for it.
- * @name: The name, which has to outlive the message.
- * @flags: Flags of an invalidation; a delete has padding in their place.
- *
- * Return: the message, which lives as long as the test; a failure aborts the
- * test.
+/*
+ * Make a well-formed message, which lives as long as the test. An invalidation has no
+ * room for @child; a delete has padding in place of @flags.
  */
 struct fuse_fx_msg *fuse_fx_msg(struct fuse_fixture *fx, enum fuse_notify_code code,
 				u64 parent, u64 child, const char *name, u32 flags);
 
-/**
- * fuse_fx_send() - Write a message that is a notification about its name
- * @fx: The fixture.
- * @msg: The message.
- *
- * From here on the fixture expects of the name what it expects after
- * fuse_fx_notify().
- *
- * Return: what fuse_notify() returned.
+/*
+ * Write a message: what fuse_notify() returned. From here on the fixture expects of the
+ * name what it expects after fuse_fx_notify(); if it is malformed, nothing: every name
+ * is still answered from the cache.
  */
 int fuse_fx_send(struct fuse_fixture *fx, const struct fuse_fx_msg *msg);
-
-/**
- * fuse_fx_send_malformed() - Write a message that is not about any name
- * @fx: The fixture.
- * @msg: The message.
- *
- * The fixture goes on expecting that every name is answered from the cache, also
- * the one that the message was about before it was spoilt.
- *
- * Return: what fuse_notify() returned.
- */
 int fuse_fx_send_malformed(struct fuse_fixture *fx, const struct fuse_fx_msg *msg);
 
-/**
- * struct fuse_fx_op - A system call or notification for a thread to make
- * @fx: the fixture
- * @path: paths in the order of the call's arguments
- * @flags: flags of the call
- * @hook: what the server changes behind the kernel's back when the call's request
- *	comes; nothing if @hook.change is 0
- * @parent: nodeid of the directory of a notification, whose name is @path[0]
- * @child: nodeid of the entry of a notification
- * @data: for a call that a suite adds
- */
+/* A system call or notification for a thread to make */
 struct fuse_fx_op {
 	struct fuse_fixture *fx;
-	const char *path[2];
+	const char *path[2];		/* in the order of the call's arguments */
 	unsigned int flags;
-	struct fuse_fake_hook hook;
-	u64 parent;
+	struct fuse_fake_hook hook;	/* while the call is made, if it changes something */
+	u64 parent;			/* of a notification, for the name path[0] */
 	u64 child;
-	void *data;
+	void *data;			/* what a call of the suite's own needs */
 };
 
 /* Calls for fuse_fx_run() */
@@ -362,13 +273,9 @@ int fuse_fx_do_inc_epoch(struct fuse_fx_op *op);
  */
 int fuse_fx_do_walk_mounts(struct fuse_fx_op *op);
 
-/**
- * fuse_fx_run() - Make a call in a thread, while the test goes on
- * @fx: The fixture.
- * @call: The call.
- * @op: Its arguments, which are copied; the paths have to outlive the thread.
- *
- * Return: the thread, for the kunit_thread functions.
+/*
+ * Make a call in a thread, while the test goes on. @op is copied; its paths have to
+ * outlive the thread.
  */
 struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
 				 const struct fuse_fx_op *op);
@@ -378,13 +285,10 @@ struct kunit_thread *fuse_fx_run_to(struct fuse_fixture *fx, int (*call)(struct 
 				    const struct fuse_fx_op *op, u32 opcode,
 				    enum fuse_fake_stop stop);
 
-/**
- * fuse_fx_add_neighbours() - Cache some names that no test touches
- * @fx: The fixture.
- * @dir: The directory and a slash, or "" for the root.
- *
- * A file, another name of it, a directory with something below, and a name that
- * is absent. After the test all of them must still be answered from the cache.
+/*
+ * Cache some names that no test touches: a file, another name of it, a directory with
+ * something below, and a name that is absent. After the test all of them must still be
+ * answered from the cache. @dir ends with a slash, or is "" for the root.
  */
 void fuse_fx_add_neighbours(struct fuse_fixture *fx, const char *dir);
 

@@ -6,7 +6,6 @@
 #include <linux/dcache.h>
 #include <linux/file.h>
 #include <linux/fs.h>
-#include <linux/fs_context.h>
 #include <linux/mount.h>
 #include <linux/namei.h>
 #include <linux/path.h>
@@ -83,23 +82,24 @@ struct dentry *fuse_fx_lookup_at(struct fuse_fixture *fx, u64 nodeid, const char
 	return dentry;
 }
 
-static int fuse_fx_stat_flags(struct fuse_fixture *fx, const char *name, unsigned int flags)
+static int fuse_fx_getattr(struct fuse_fixture *fx, const char *name, unsigned int lookup_flags,
+			   unsigned int flags)
 {
 	struct kstat stat;
 	struct path path;
 	int err;
 
-	err = fuse_fx_lookup(fx, name, flags, &path);
+	err = fuse_fx_lookup(fx, name, lookup_flags, &path);
 	if (err)
 		return err;
-	err = vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0);
+	err = vfs_getattr(&path, &stat, STATX_BASIC_STATS, flags);
 	path_put(&path);
 	return err;
 }
 
 int fuse_fx_stat(struct fuse_fixture *fx, const char *name)
 {
-	return fuse_fx_stat_flags(fx, name, 0);
+	return fuse_fx_getattr(fx, name, 0, 0);
 }
 
 int fuse_fx_stat_asks(struct fuse_fixture *fx, const char *name, unsigned int *asked)
@@ -165,31 +165,6 @@ bool fuse_fx_lists(struct fuse_fixture *fx, const char *path, const char *name)
 	KUNIT_EXPECT_EQ(fx->test, err, 0);
 	fuse_fx_close_file(file);
 	return found;
-}
-
-struct file *fuse_fx_open(struct fuse_fixture *fx, const char *name, int flags)
-{
-	struct fuse_fx_file *f = kunit_kzalloc(fx->test, sizeof(*f), GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(fx->test, f);
-	f->file = fuse_fx_open_file(fx, name, flags);
-	if (!IS_ERR(f->file))
-		list_add_tail(&f->list, &fx->files);
-	return f->file;
-}
-
-void fuse_fx_close(struct fuse_fixture *fx, struct file *file)
-{
-	struct fuse_fx_file *f;
-
-	list_for_each_entry(f, &fx->files, list) {
-		if (f->file == file) {
-			list_del(&f->list);
-			fuse_fx_close_file(file);
-			return;
-		}
-	}
-	KUNIT_FAIL(fx->test, "this file is not open");
 }
 
 static int fuse_fx_make(struct fuse_fixture *fx, const char *name, umode_t mode)
@@ -321,7 +296,8 @@ static struct dentry *fuse_fx_find(struct dentry *dir, const char *name)
 }
 
 /* Takes over the references. */
-static void fuse_fx_keep(struct fuse_fixture *fx, struct dentry *dentry, struct inode *inode)
+static struct fuse_fx_held *fuse_fx_keep(struct fuse_fixture *fx, struct dentry *dentry,
+					 struct inode *inode)
 {
 	struct fuse_fx_held *held = kunit_kzalloc(fx->test, sizeof(*held), GFP_KERNEL);
 
@@ -329,6 +305,7 @@ static void fuse_fx_keep(struct fuse_fixture *fx, struct dentry *dentry, struct 
 	held->dentry = dentry;
 	held->inode = inode;
 	list_add_tail(&held->list, &fx->held);
+	return held;
 }
 
 struct dentry *fuse_fx_hold(struct fuse_fixture *fx, const char *name)
@@ -356,6 +333,26 @@ struct inode *fuse_fx_hold_inode(struct fuse_fixture *fx, const char *name)
 	return inode;
 }
 
+struct file *fuse_fx_open(struct fuse_fixture *fx, const char *name, int flags)
+{
+	struct fuse_fx_held *held = fuse_fx_keep(fx, NULL, NULL);
+	struct file *file = fuse_fx_open_file(fx, name, flags);
+
+	if (!IS_ERR(file))
+		held->file = file;
+	return file;
+}
+
+void fuse_fx_close(struct fuse_fixture *fx, struct file *file)
+{
+	struct fuse_fx_held *held;
+
+	list_for_each_entry(held, &fx->held, list)
+		if (held->file == file)
+			held->file = NULL;
+	fuse_fx_close_file(file);
+}
+
 struct dentry *fuse_fx_hold_cached(struct fuse_fixture *fx, struct dentry *dir,
 				   const char *name)
 {
@@ -366,35 +363,17 @@ struct dentry *fuse_fx_hold_cached(struct fuse_fixture *fx, struct dentry *dir,
 	return dentry;
 }
 
-bool fuse_fx_cached(struct fuse_fixture *fx, struct dentry *dir, const char *name)
+unsigned int fuse_fx_cached(struct fuse_fixture *fx, struct dentry *dir, const char *name)
 {
 	struct dentry *dentry = fuse_fx_find(dir, name);
+	unsigned int found = dentry ? FUSE_FX_CACHED : 0;
 
+	if (dentry && d_really_is_positive(dentry))
+		found |= FUSE_FX_POSITIVE;
+	if (dentry && d_mountpoint(dentry))
+		found |= FUSE_FX_MOUNTPOINT;
 	dput(dentry);
-	return dentry;
-}
-
-bool fuse_fx_cached_positive(struct fuse_fixture *fx, struct dentry *dir, const char *name)
-{
-	struct dentry *dentry = fuse_fx_find(dir, name);
-	bool positive = dentry && d_really_is_positive(dentry);
-
-	dput(dentry);
-	return positive;
-}
-
-bool fuse_fx_cached_mountpoint(struct fuse_fixture *fx, struct dentry *dir, const char *name)
-{
-	struct dentry *dentry = fuse_fx_find(dir, name);
-	bool mountpoint = dentry && d_mountpoint(dentry);
-
-	dput(dentry);
-	return mountpoint;
-}
-
-bool fuse_fx_dead(struct dentry *dir)
-{
-	return IS_DEADDIR(d_inode(dir));
+	return found;
 }
 
 int fuse_fx_describe(char *buf, size_t size, struct dentry *dentry)
@@ -429,8 +408,8 @@ static int fuse_fx_thread(void *data)
 	err = t->call(&t->op);
 	fuse_fake_unhook(&t->op.hook);
 	if (!t->op.hook.requests)
-		KUNIT_FAIL(fx->test, "opcode %u did not come, so that '%s' was not changed",
-			   t->op.hook.opcode, t->op.hook.path);
+		KUNIT_FAIL(fx->test, "%s did not come, so that '%s' was not changed",
+			   fuse_fake_opname(t->op.hook.opcode), t->op.hook.path);
 	return err;
 }
 
@@ -471,25 +450,15 @@ struct kunit_thread *fuse_fx_run_to(struct fuse_fixture *fx, int (*call)(struct 
 	return thread;
 }
 
-int fuse_fx_do_stat(struct fuse_fx_op *op)
-{
-	return fuse_fx_stat_flags(op->fx, op->path[0], op->flags);
-}
-
-int fuse_fx_do_mknod(struct fuse_fx_op *op)
-{
-	return fuse_fx_mknod(op->fx, op->path[0]);
-}
-
-int fuse_fx_do_mkdir(struct fuse_fx_op *op)
-{
-	return fuse_fx_mkdir(op->fx, op->path[0]);
-}
-
-int fuse_fx_do_symlink(struct fuse_fx_op *op)
-{
-	return fuse_fx_make(op->fx, op->path[0], S_IFLNK | 0777);
-}
+FUSE_FX_DO(stat, fuse_fx_getattr(op->fx, op->path[0], op->flags, 0))
+FUSE_FX_DO(getattr, fuse_fx_getattr(op->fx, op->path[0], 0, AT_STATX_FORCE_SYNC))
+FUSE_FX_DO(mknod, fuse_fx_mknod(op->fx, op->path[0]))
+FUSE_FX_DO(mkdir, fuse_fx_mkdir(op->fx, op->path[0]))
+FUSE_FX_DO(symlink, fuse_fx_make(op->fx, op->path[0], S_IFLNK | 0777))
+FUSE_FX_DO(link, fuse_fx_link(op->fx, op->path[0], op->path[1]))
+FUSE_FX_DO(unlink, fuse_fx_unlink(op->fx, op->path[0]))
+FUSE_FX_DO(rmdir, fuse_fx_rmdir(op->fx, op->path[0]))
+FUSE_FX_DO(rename, fuse_fx_rename(op->fx, op->path[0], op->path[1], op->flags))
 
 int fuse_fx_do_open(struct fuse_fx_op *op)
 {
@@ -499,20 +468,6 @@ int fuse_fx_do_open(struct fuse_fx_op *op)
 		return PTR_ERR(file);
 	fuse_fx_close_file(file);
 	return 0;
-}
-
-int fuse_fx_do_getattr(struct fuse_fx_op *op)
-{
-	struct kstat stat;
-	struct path path;
-	int err;
-
-	err = fuse_fx_lookup(op->fx, op->path[0], 0, &path);
-	if (err)
-		return err;
-	err = vfs_getattr(&path, &stat, STATX_BASIC_STATS, AT_STATX_FORCE_SYNC);
-	path_put(&path);
-	return err;
 }
 
 int fuse_fx_do_chmod(struct fuse_fx_op *op)
@@ -532,72 +487,14 @@ int fuse_fx_do_chmod(struct fuse_fx_op *op)
 	return err;
 }
 
-int fuse_fx_do_link(struct fuse_fx_op *op)
-{
-	return fuse_fx_link(op->fx, op->path[0], op->path[1]);
-}
-
-int fuse_fx_do_unlink(struct fuse_fx_op *op)
-{
-	return fuse_fx_unlink(op->fx, op->path[0]);
-}
-
-int fuse_fx_do_rmdir(struct fuse_fx_op *op)
-{
-	return fuse_fx_rmdir(op->fx, op->path[0]);
-}
-
-int fuse_fx_do_rename(struct fuse_fx_op *op)
-{
-	return fuse_fx_rename(op->fx, op->path[0], op->path[1], op->flags);
-}
-
 int fuse_fx_do_readdir(struct fuse_fx_op *op)
 {
-	struct file *file;
+	struct file *file = fuse_fx_open_file(op->fx, op->path[0], O_RDONLY | O_DIRECTORY);
 	int err;
 
-	file = fuse_fx_open_file(op->fx, op->path[0], O_RDONLY | O_DIRECTORY);
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	fuse_fx_read_dir(file, "", &err);
 	fuse_fx_close_file(file);
 	return err;
-}
-
-int fuse_fx_do_notify(struct fuse_fx_op *op)
-{
-	return fuse_fx_notify(op->fx, op->parent, op->child, op->path[0], op->flags);
-}
-
-int fuse_fx_do_inval_inode(struct fuse_fx_op *op)
-{
-	return fuse_fx_inval_inode(op->fx, op->parent);
-}
-
-int fuse_fx_do_inc_epoch(struct fuse_fx_op *op)
-{
-	return fuse_fx_inc_epoch(op->fx);
-}
-
-int fuse_fx_do_walk_mounts(struct fuse_fx_op *op)
-{
-	struct fs_context *fsc = fs_context_for_mount(&fuse_fx_fs_type, 0);
-	struct vfsmount *mnt;
-	struct dentry *dentry;
-
-	if (IS_ERR(fsc))
-		return PTR_ERR(fsc);
-	mnt = fc_mount(fsc);
-	put_fs_context(fsc);
-	if (IS_ERR(mnt))
-		return PTR_ERR(mnt);
-	dentry = mount_subtree(mnt, op->path[0]);
-	if (!IS_ERR(dentry)) {
-		struct super_block *sb = dentry->d_sb;
-
-		dput(dentry);
-		deactivate_locked_super(sb);
-	}
-	return PTR_ERR_OR_ZERO(dentry);
 }

@@ -9,29 +9,18 @@
 #include "../fuse_i.h"
 #include "fixture.h"
 
-/**
- * struct fuse_fx_call - A notification that was made
- * @list: entry in the fixture's list
- * @parent: nodeid of the directory
- * @seq: the server's counter when the call started: what the kernel was told
- *	earlier is stale
- * @name: the name, or "" if the call was about the directory itself
- */
+/* A notification that was made */
 struct fuse_fx_call {
 	struct list_head list;
-	u64 parent;
-	u64 seq;
-	char name[];
+	u64 parent;	/* nodeid of the directory */
+	u64 seq;	/* of the server when it started: what it told earlier is stale */
+	char name[];	/* or "" if the call was about the directory itself */
 };
 
 struct fuse_fx_held {
 	struct list_head list;
 	struct dentry *dentry;
 	struct inode *inode;
-};
-
-struct fuse_fx_file {
-	struct list_head list;
 	struct file *file;
 };
 
@@ -42,11 +31,16 @@ struct fuse_fx_thread {
 	struct fuse_fx_op op;
 };
 
-extern struct file_system_type fuse_fx_fs_type;
-
 static inline struct fuse_conn *fuse_fx_conn(struct fuse_fixture *fx)
 {
 	return get_fuse_conn_super(fx->mnt->mnt_sb);
+}
+
+/* A call for fuse_fx_run() */
+#define FUSE_FX_DO(_name, _call)				\
+int fuse_fx_do_##_name(struct fuse_fx_op *op)			\
+{								\
+	return _call;						\
 }
 
 /* fixture_calls.c */

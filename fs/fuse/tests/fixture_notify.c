@@ -37,16 +37,13 @@ static bool fuse_fx_check_lock(struct fuse_fixture *fx, struct dentry *dentry)
 {
 	if (d_really_is_negative(dentry) || !inode_is_locked(d_inode(dentry)))
 		return true;
-	fuse_fx_broken(fx, FUSE_FX_BALANCED, "'%pd' is still locked", dentry);
-	return false;
+	return fuse_fx_broken(fx, FUSE_FX_BALANCED, "'%pd' is still locked", dentry);
 }
 
 bool fuse_fx_check_locks(struct fuse_fixture *fx)
 {
-	if (rwsem_is_locked(&fuse_fx_conn(fx)->killsb)) {
-		fuse_fx_broken(fx, FUSE_FX_BALANCED, "killsb is still held");
-		return false;
-	}
+	if (rwsem_is_locked(&fuse_fx_conn(fx)->killsb))
+		return fuse_fx_broken(fx, FUSE_FX_BALANCED, "killsb is still held");
 	return fuse_fx_check_tree(fx, fx->mnt->mnt_root, fuse_fx_check_lock);
 }
 
@@ -83,8 +80,8 @@ static void fuse_fx_check_call(struct fuse_fixture *fx, const struct fuse_fake_h
 			       const char *what)
 {
 	if (quiet->requests)
-		fuse_fx_broken(fx, FUSE_FX_QUIET, "the notification for '%s' sent opcode %u",
-			       what, quiet->first);
+		fuse_fx_broken(fx, FUSE_FX_QUIET, "the notification for '%s' sent %s", what,
+			       fuse_fake_opname(quiet->first));
 	/* A lost lock would hang the test; with threads it may be theirs. */
 	if (list_empty(&fx->threads) && !fx->score && !fuse_fx_check_locks(fx))
 		__kunit_abort(fx->test);
@@ -206,7 +203,7 @@ int fuse_fx_inc_epoch(struct fuse_fixture *fx)
 	scoped_guard(mutex, &fx->server->tree)
 		fx->epoch_seq = fx->server->seq;
 	err = fuse_fx_write(fx, FUSE_NOTIFY_INC_EPOCH, &nothing);
-	fuse_fake_take_back_all(fx->server);
+	fuse_fake_take_back_node(fx->server, 0);
 	return err;
 }
 
@@ -220,3 +217,7 @@ int fuse_fx_inval_inode(struct fuse_fixture *fx, u64 nodeid)
 
 	return fuse_fx_note(fx, nodeid, "", false) ?: fuse_fx_send_malformed(fx, &msg);
 }
+
+FUSE_FX_DO(notify, fuse_fx_notify(op->fx, op->parent, op->child, op->path[0], op->flags))
+FUSE_FX_DO(inval_inode, fuse_fx_inval_inode(op->fx, op->parent))
+FUSE_FX_DO(inc_epoch, fuse_fx_inc_epoch(op->fx))

@@ -141,16 +141,16 @@ static void cost(struct kunit *test)
 	u64 parent = get_node_id(d_inode(dir)), values[BENCH_ROUNDS], start;
 	umode_t mode = (directory ? S_IFDIR : S_IFREG) | 0644;
 	unsigned int i, round, wrong = 0;
-	char what[32];
+	char what[32], path[16];
 
 	KUNIT_ASSERT_NOT_NULL(test, names);
 	bench_fill(test, dir, directory ? 10 : row->size);
 	for (i = 0; i < nr; i++) {
-		snprintf(names->name[i], sizeof(names->name[i]), "%u", i);
+		snprintf(path, sizeof(path), "dir/%u", i);
+		strscpy(names->name[i], path + strlen("dir/"));
 		names->nodeid[i] = ~0ULL;
 		if (row->entry == BENCH_FILE || directory)
-			KUNIT_ASSERT_EQ(test, fuse_fake_add_to(fx->server, parent, names->name[i],
-							       mode, &names->nodeid[i]), 0);
+			names->nodeid[i] = fuse_fake_add(fx->server, path, mode);
 	}
 
 	for (round = 0; round < BENCH_ROUNDS; round++) {
@@ -170,7 +170,7 @@ static void cost(struct kunit *test)
 		fuse_fake_settle(fx->server);
 	}
 	KUNIT_EXPECT_EQ(test, wrong, 0);
-	fuse_fake_take_back_all(fx->server);
+	fuse_fake_take_back_node(fx->server, 0);
 	snprintf(what, sizeof(what), "%s %s", bench_calls[row->call], bench_entries[row->entry]);
 	bench_say(test, what, row->size, values, BENCH_ROUNDS);
 }
@@ -255,7 +255,7 @@ static void threads(struct kunit *test)
 	asked = fuse_fake_requests(fx->server, work->opcode) - asked;
 	if (work->opcode)
 		KUNIT_EXPECT_GE(test, asked, ARRAY_SIZE(values) * nr * work->calls);
-	fuse_fake_take_back_all(fx->server);
+	fuse_fake_take_back_node(fx->server, 0);
 	bench_say(test, work->what, nr, values, ARRAY_SIZE(values));
 }
 

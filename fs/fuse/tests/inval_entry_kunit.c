@@ -197,7 +197,7 @@ static void directory_delete(struct kunit *test)
 	fuse_fake_remove(fx->server, "dir");
 
 	FUSE_EXPECT_ERR(test, fuse_fx_delete(fx, FUSE_ROOT_ID, nodeid, "dir"), 0);
-	KUNIT_EXPECT_TRUE(test, fuse_fx_dead(dir));
+	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(dir)));
 	KUNIT_EXPECT_TRUE(test, cant_mount(dir));
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir"), -ENOENT);
 }
@@ -215,7 +215,7 @@ static void directory_delete_busy(struct kunit *test)
 	fuse_fx_hold(fx, "dir/file");
 
 	FUSE_EXPECT_ERR(test, fuse_fx_delete(fx, FUSE_ROOT_ID, nodeid, "dir"), -ENOTEMPTY);
-	KUNIT_EXPECT_FALSE(test, fuse_fx_dead(dir));
+	KUNIT_EXPECT_FALSE(test, IS_DEADDIR(d_inode(dir)));
 }
 
 /*
@@ -237,7 +237,7 @@ static void directory_delete_expire(struct kunit *test)
 
 	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, nodeid, "dir",
 					     FUSE_EXPIRE_ONLY), 0);
-	KUNIT_EXPECT_TRUE(test, fuse_fx_dead(dir));
+	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(dir)));
 	KUNIT_EXPECT_TRUE(test, d_unhashed(dir));
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir"), -ENOENT);
 }
@@ -475,17 +475,17 @@ static void listing(struct kunit *test)
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	file = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
-	seq = fuse_fake_seq(fx->server, dir, true);
+	seq = fuse_fake_seq(fx->server, dir, FUSE_FAKE_LISTING);
 	KUNIT_EXPECT_EQ(test, fuse_fx_inval_inode(fx, file), 0);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
-	KUNIT_EXPECT_EQ(test, fuse_fake_seq(fx->server, dir, true), seq);
+	KUNIT_EXPECT_EQ(test, fuse_fake_seq(fx->server, dir, FUSE_FAKE_LISTING), seq);
 
 	fuse_fake_add(fx->server, "dir/new", S_IFREG | 0644);
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "new"), -ENOENT);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "new"));
-	seq = fuse_fake_seq(fx->server, dir, true);
+	seq = fuse_fake_seq(fx->server, dir, FUSE_FAKE_LISTING);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "new"));
-	KUNIT_EXPECT_EQ(test, fuse_fake_seq(fx->server, dir, true), seq);
+	KUNIT_EXPECT_EQ(test, fuse_fake_seq(fx->server, dir, FUSE_FAKE_LISTING), seq);
 
 	fuse_fake_remove(fx->server, "dir/new");
 	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, dir), 0);

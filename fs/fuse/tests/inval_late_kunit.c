@@ -517,13 +517,13 @@ static void race_delete(struct kunit *test)
 	/* What is renamed meanwhile may lose its timeout under its new name, too. */
 	fuse_fake_take_back(fx->server, delete.parent, "new", false);
 	KUNIT_EXPECT_TRUE(test, d_unhashed(new));
-	KUNIT_EXPECT_TRUE(test, fuse_fx_dead(new));
+	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(new)));
 	KUNIT_EXPECT_TRUE(test, cant_mount(new));
 	KUNIT_EXPECT_EQ(test, d_inode(new)->i_nlink, 0);
 	if (!*flags)
 		return;
 	KUNIT_EXPECT_FALSE(test, d_unhashed(old));
-	KUNIT_EXPECT_FALSE(test, fuse_fx_dead(old));
+	KUNIT_EXPECT_FALSE(test, IS_DEADDIR(d_inode(old)));
 	KUNIT_EXPECT_FALSE(test, cant_mount(old));
 	KUNIT_EXPECT_NE(test, d_inode(old)->i_nlink, 0);
 }

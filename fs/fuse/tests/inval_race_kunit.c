@@ -484,8 +484,8 @@ static bool race_hold_request(struct race *race, enum fuse_fake_stop stop)
 	race->ran = completion_done(&race->hook.reached);
 	race_look(race);
 	if (race->ran)
-		race_say(race, "\nrequest %u of %s, opcode %u, %s", race->request,
-			 race->pair->call->name, race->hook.stopped, stop == FUSE_FAKE_STOP_BEFORE ?
+		race_say(race, "\nrequest %u of %s, %s, %s", race->request, race->pair->call->name,
+			 fuse_fake_opname(race->hook.stopped), stop == FUSE_FAKE_STOP_BEFORE ?
 			 "is at the server" : "is answered, but the answer is on its way");
 	return race->ran;
 }
@@ -649,17 +649,11 @@ static void race_join(struct race *race)
 	/* All that was on its way is from before this. */
 	if (race->pair->notification->fn == fuse_fx_do_inc_epoch ||
 	    race->pair->call->fn == fuse_fx_do_inc_epoch)
-		fuse_fake_take_back_all(race->fx->server);
+		fuse_fake_take_back_node(race->fx->server, 0);
 	/* What the name leads to may be asked for once more, and so may what is renamed. */
 	fuse_fake_take_back(race->fx->server, race->notification.parent, "name", true);
-	if (race->pair->call->fn == fuse_fx_do_rename) {
-		struct fuse_fake_told *told;
-
-		guard(mutex)(&race->fx->server->tree);
-		list_for_each_entry(told, &race->fx->server->told, list)
-			if (told->nodeid == race->nodeid)
-				told->cached = false;
-	}
+	if (race->pair->call->fn == fuse_fx_do_rename)
+		fuse_fake_take_back_node(race->fx->server, race->nodeid);
 }
 
 static bool race_one(struct kunit *test, struct fuse_fx_score *score, struct race *race)

@@ -283,7 +283,7 @@ static void table_judge(struct table_entry *e, const struct table_want *want)
 	enum table_fate fate = want[e->notification].fate;
 	int wanted = want[e->notification].answer;
 	struct fuse_fixture *fx = e->fx;
-	bool cached, positive;
+	unsigned int cached;
 	struct inode *inode;
 	int answer;
 
@@ -293,14 +293,14 @@ static void table_judge(struct table_entry *e, const struct table_want *want)
 		KUNIT_FAIL(fx->test, "%s answers %s, not %s", what, fuse_fx_errname(answer),
 			   fuse_fx_errname(wanted));
 	cached = fuse_fx_cached(fx, e->dir, e->name);
-	positive = fuse_fx_cached_positive(fx, e->dir, e->name);
 
 	/* What has expired goes at once then, unless it is in use. */
 	if (fate == KEPT && fx->delete_stale && !e->held)
 		fate = DROPPED;
 	if (fate != DELETED)
 		table_expect(e, answer, "hashed", cached, fate == KEPT);
-	table_expect(e, answer, "hashed and positive", positive, fate == KEPT && e->nodeid);
+	table_expect(e, answer, "hashed and positive", cached & FUSE_FX_POSITIVE,
+		     fate == KEPT && e->nodeid);
 
 	inode = e->held ? d_inode(e->held) : NULL;
 	if (!inode)
@@ -650,11 +650,11 @@ static void mount_below_row(struct table_entry *e)
 	entry = fuse_fx_hold(e->fx, e->path);
 	fuse_fake_add(e->fx->server, sub, S_IFDIR | 0755);
 	thread = table_mount(e, sub, below);
-	KUNIT_EXPECT_TRUE(test, fuse_fx_cached_mountpoint(e->fx, entry, "sub"));
+	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(e->fx, entry, "sub") & FUSE_FX_MOUNTPOINT);
 
 	table_judge(e, want);
 	table_expect(e, want[e->notification].answer, "with a mount below",
-		     fuse_fx_cached_mountpoint(e->fx, entry, "sub"),
+		     fuse_fx_cached(e->fx, entry, "sub") & FUSE_FX_MOUNTPOINT,
 		     want[e->notification].fate == KEPT);
 	table_unmount(e, thread);
 }
@@ -672,7 +672,7 @@ static void table_remove_parent(struct kunit *test, struct table_entry *e,
 				const struct table_want *want)
 {
 	FUSE_EXPECT_ERR(test, fuse_fx_rmdir(e->fx, "dir"), 0);
-	KUNIT_EXPECT_TRUE(test, fuse_fx_dead(e->dir));
+	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(e->dir)));
 	table_judge(e, want);
 }
 

@@ -200,23 +200,6 @@ static int waits_use_directory(struct fuse_fx_op *op)
 	return 0;
 }
 
-static const struct waits_opcode {
-	u32 opcode;
-	const char *name;
-} waits_opcodes[] = {
-	{ FUSE_LOOKUP, "LOOKUP" }, { FUSE_GETATTR, "GETATTR" }, { FUSE_SETATTR, "SETATTR" },
-	{ FUSE_READLINK, "READLINK" }, { FUSE_SYMLINK, "SYMLINK" }, { FUSE_MKNOD, "MKNOD" },
-	{ FUSE_MKDIR, "MKDIR" }, { FUSE_UNLINK, "UNLINK" }, { FUSE_RMDIR, "RMDIR" },
-	{ FUSE_RENAME, "RENAME" }, { FUSE_LINK, "LINK" }, { FUSE_OPEN, "OPEN" },
-	{ FUSE_READ, "READ" }, { FUSE_WRITE, "WRITE" }, { FUSE_STATFS, "STATFS" },
-	{ FUSE_RELEASE, "RELEASE" }, { FUSE_FSYNC, "FSYNC" }, { FUSE_SETXATTR, "SETXATTR" },
-	{ FUSE_GETXATTR, "GETXATTR" }, { FUSE_FLUSH, "FLUSH" }, { FUSE_OPENDIR, "OPENDIR" },
-	{ FUSE_READDIR, "READDIR" }, { FUSE_RELEASEDIR, "RELEASEDIR" },
-	{ FUSE_FSYNCDIR, "FSYNCDIR" }, { FUSE_ACCESS, "ACCESS" }, { FUSE_CREATE, "CREATE" },
-	{ FUSE_READDIRPLUS, "READDIRPLUS" }, { FUSE_REMOVEXATTR, "REMOVEXATTR" },
-	{ FUSE_LSEEK, "LSEEK" }, { FUSE_FALLOCATE, "FALLOCATE" },
-};
-
 #define OP(_name)	BIT_ULL(FUSE_##_name)
 #define OF_DIRECTORY	(OP(OPENDIR) | OP(READDIR) | OP(READDIRPLUS) | OP(FSYNCDIR) |	\
 			 OP(RELEASEDIR))
@@ -275,7 +258,7 @@ static const struct waits_call {
 /* A call and one of its opcodes: the parameter of a test. */
 struct waits_request {
 	const struct waits_call *call;
-	const struct waits_opcode *op;
+	u32 opcode;
 };
 
 /* With several processors the thread may sleep before its request is there, too. */
@@ -362,7 +345,7 @@ static bool waits_try(struct fuse_fixture *fx, const struct waits_request *reque
 	if (nr < WAITS_DELETE)
 		notify.child = 0;
 
-	hold = fuse_fake_hold(fx->server, request->op->opcode, FUSE_FAKE_STOP_BEFORE);
+	hold = fuse_fake_hold(fx->server, request->opcode, FUSE_FAKE_STOP_BEFORE);
 	hold->skip = c->skip;
 	calls = fuse_fx_run(fx, c->fn, &call);
 	if (!waits_at_server(calls, hold))
@@ -374,7 +357,7 @@ static bool waits_try(struct fuse_fixture *fx, const struct waits_request *reque
 	KUNIT_ASSERT_TRUE(fx->test, kunit_thread_join(calls, NULL));
 	KUNIT_ASSERT_TRUE(fx->test, kunit_thread_join(notifies, NULL));
 	/* Some notifications and some calls make more stale than the fixture knows. */
-	fuse_fake_take_back_all(fx->server);
+	fuse_fake_take_back_node(fx->server, 0);
 	return true;
 }
 
@@ -452,13 +435,13 @@ static void waits_describe(struct kunit *test, const void *param, char *desc)
 {
 	const struct waits_request *request = param;
 
-	scnprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s.%s", request->op->name,
-		  request->call->about);
+	scnprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s.%s",
+		  fuse_fake_opname(request->opcode), request->call->about);
 }
 
 static int waits_init(struct kunit *test)
 {
-	const unsigned int max = ARRAY_SIZE(waits_calls) * ARRAY_SIZE(waits_opcodes);
+	const unsigned int max = ARRAY_SIZE(waits_calls) * FUSE_FAKE_OPCODES;
 	struct waits_request *requests;
 	unsigned int i, k, nr = 0;
 
@@ -466,10 +449,9 @@ static int waits_init(struct kunit *test)
 	if (!requests)
 		return -ENOMEM;
 	for (i = 0; i < ARRAY_SIZE(waits_calls); i++)
-		for (k = 0; k < ARRAY_SIZE(waits_opcodes); k++)
-			if (waits_calls[i].opcodes & BIT_ULL(waits_opcodes[k].opcode))
-				requests[nr++] = (struct waits_request) { &waits_calls[i],
-									  &waits_opcodes[k] };
+		for (k = 0; k < FUSE_FAKE_OPCODES; k++)
+			if (waits_calls[i].opcodes & BIT_ULL(k))
+				requests[nr++] = (struct waits_request) { &waits_calls[i], k };
 	fuse_fx_shuffle(requests, nr, sizeof(*requests));
 	kunit_register_params_array(test, requests, nr, waits_describe);
 	return 0;

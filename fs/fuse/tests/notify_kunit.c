@@ -166,7 +166,7 @@ static void inval_unknown_flags(struct kunit *test)
 	msg = fuse_fx_msg(fx, FUSE_NOTIFY_INVAL_ENTRY, cached.dir, 0, "file", flags->flags);
 
 	FUSE_EXPECT_ERR(test, fuse_fx_send(fx, msg), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_cached(fx, dir, "file"),
+	KUNIT_EXPECT_EQ(test, !!fuse_fx_cached(fx, dir, "file"),
 			!!(flags->flags & FUSE_EXPIRE_ONLY));
 }
 
