@@ -471,7 +471,7 @@ static void race_look_early(struct race *race)
 	told = fuse_fake_told(race->fx->server, race->notification.parent, "name");
 	if (cached && told && told->seq <= race->seq && !IS_DEADDIR(d_inode(race->dir)))
 		fuse_fx_broken(race->fx, FUSE_FX_FRESH,
-			       "'name' is from before the notification for whoever looks now");
+			       "a lookup now gets 'name' from before the notification");
 }
 
 /* The call goes on until that request, if there is one. */
