@@ -113,7 +113,7 @@ do {											\
 	int _err = (_call), _wanted = (_want);						\
 											\
 	if (_err != _wanted)								\
-		_fail(_test, "%s answers %s, not %s" _fmt, _text,			\
+		_fail(_test, "%s returns %s, not %s" _fmt, _text,			\
 		      fuse_fx_errname(_err), fuse_fx_errname(_wanted), ##__VA_ARGS__);	\
 } while (0)
 

@@ -18,13 +18,13 @@
 #include "fixture.h"
 
 /* Join a thread, and expect what its call answers. */
-static void expect_answer(struct fuse_fixture *fx, struct kunit_thread *thread, const char *call,
+static void expect_return(struct fuse_fixture *fx, struct kunit_thread *thread, const char *call,
 			  int expected)
 {
 	int err;
 
 	if (kunit_thread_join(thread, &err) && err != expected)
-		KUNIT_FAIL(fx->test, "%s answers %s, not %s", call, fuse_fx_errname(err),
+		KUNIT_FAIL(fx->test, "%s returns %s, not %s", call, fuse_fx_errname(err),
 			   fuse_fx_errname(expected));
 }
 
@@ -51,7 +51,7 @@ static void notify_meanwhile(struct fuse_fixture *fx, struct fuse_fx_op notify, 
 		kunit_thread_set_limit(server, KUNIT_THREAD_LIMIT);
 		KUNIT_ASSERT_TRUE(fx->test, kunit_thread_join(server, NULL));
 	}
-	expect_answer(fx, server, "the notification", expected);
+	expect_return(fx, server, "the notification", expected);
 }
 
 /* Stat in a thread, because it hangs if a notification waits or lost a lock. */
@@ -230,7 +230,7 @@ static void link_overtaken(struct kunit *test)
 	getattr.fx = fx;
 	FUSE_EXPECT_ERR(test, fuse_fx_do_getattr(&getattr), 0);
 	fuse_fake_let_go(fx->server);
-	expect_answer(fx, caller, "link", 0);
+	expect_return(fx, caller, "link", 0);
 	FUSE_EXPECT_ERR(test, vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0), 0);
 	KUNIT_EXPECT_EQ(test, stat.nlink, 2);
 
@@ -265,9 +265,9 @@ static void delete_waits(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(caller, &d_inode(dir)->i_rwsem));
 
 	fuse_fake_let_go(fx->server);
-	expect_answer(fx, changer, "chmod", 0);
-	expect_answer(fx, server, "the delete", 0);
-	expect_answer(fx, caller, "mkdir", 0);
+	expect_return(fx, changer, "chmod", 0);
+	expect_return(fx, server, "the delete", 0);
+	expect_return(fx, caller, "mkdir", 0);
 }
 
 /* Calls that overtake an old answer about the entry, which is revalidated. */
@@ -383,7 +383,7 @@ static void late_answer_moved(struct kunit *test)
 	notify_meanwhile(fx, old, -ENOENT);
 	lookups = fuse_fake_requests(fx->server, FUSE_LOOKUP);
 	fuse_fake_unhook(again);
-	expect_answer(fx, caller, "stat", 0);
+	expect_return(fx, caller, "stat", 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_LOOKUP), lookups);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/old"), -ENOENT);
 }
@@ -475,7 +475,7 @@ static void delete_parent_locked(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "dir/file", &lookups), 0);
 	KUNIT_EXPECT_EQ(test, lookups, 1);
 	fuse_fake_let_go(fx->server);
-	expect_answer(fx, server, "the delete", 0);
+	expect_return(fx, server, "the delete", 0);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
 }
 
@@ -512,8 +512,8 @@ static void race_delete(struct kunit *test)
 	/* If it ends without waiting, it has to be right as well. */
 	kunit_thread_sleeps_on_rwsem(server, &d_inode(dir)->i_rwsem);
 	fuse_fake_let_go(fx->server);
-	expect_answer(fx, caller, "the rename of 'new' to 'old'", 0);
-	expect_answer(fx, server, "the delete of 'old', which waited for it,", 0);
+	expect_return(fx, caller, "the rename of 'new' to 'old'", 0);
+	expect_return(fx, server, "the delete of 'old', which waited for it,", 0);
 	/* What is renamed meanwhile may lose its timeout under its new name, too. */
 	fuse_fake_take_back(fx->server, delete.parent, "new", false);
 	KUNIT_EXPECT_TRUE(test, d_unhashed(new));

@@ -228,12 +228,12 @@ enum race_seen {
 	RACE_SEEN_OTHER_NODE,
 };
 
-/* What a notification answers then. */
+/* What a notification returns then. */
 static const struct {
 	const char *what;
 	int answer;
 	int of_delete;
-} race_answers[] = {
+} race_returns[] = {
 	[RACE_SEEN_NOTHING]	= { "nothing cached", -ENOENT, -ENOENT },
 	[RACE_SEEN_NEGATIVE]	= { "a negative entry", 0, 0 },
 	[RACE_SEEN_NODE]	= { "the node", 0, 0 },
@@ -550,7 +550,7 @@ static void race_check_inode(struct race *race, int answer)
 	    (race->how == RACE_TWICE && !race->renamed))
 		return;
 	if (S_ISDIR(inode->i_mode) ? IS_DEADDIR(inode) : !inode->i_nlink)
-		fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "delete answers %s, but 'name' is %s",
+		fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "delete returns %s, but 'name' is %s",
 			       fuse_fx_errname(answer),
 			       S_ISDIR(inode->i_mode) ? "S_DEAD" : "without links");
 }
@@ -589,28 +589,28 @@ static bool race_explains(const struct race *race, int answer, char *text, size_
 	size_t len = 0;
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(race_answers); i++) {
-		int right = race->notification.child ? race_answers[i].of_delete :
-						       race_answers[i].answer;
+	for (i = 0; i < ARRAY_SIZE(race_returns); i++) {
+		int right = race->notification.child ? race_returns[i].of_delete :
+						       race_returns[i].answer;
 
 		if (!(race->seen & BIT(i)))
 			continue;
 		if (right == answer)
 			return true;
 		len += scnprintf(text + len, size - len, "%s%s (%s)", len ? " or " : "",
-				 fuse_fx_errname(right), race_answers[i].what);
+				 fuse_fx_errname(right), race_returns[i].what);
 	}
 	return false;
 }
 
-static void race_check_answer(struct race *race, int answer)
+static void race_check_return(struct race *race, int answer)
 {
 	char text[128] = "";
 	bool explained;
 
 	if (!race_is_entry(race->pair->notification)) {
 		if (answer && !(answer == -ENOENT && race->pair->notification->node))
-			fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "%s answers %s, not 0",
+			fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "%s returns %s, not 0",
 				       race->pair->notification->name, fuse_fx_errname(answer));
 		return;
 	}
@@ -621,7 +621,7 @@ static void race_check_answer(struct race *race, int answer)
 		explained = race_explains(race, answer, text, sizeof(text));
 	}
 	if (!explained)
-		fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "%s answers %s, not %s; %s answers %s",
+		fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "%s returns %s, not %s; %s returns %s",
 			       race->pair->notification->name, fuse_fx_errname(answer), text,
 			       race->pair->call->name, fuse_fx_errname(race->result));
 }
@@ -645,7 +645,7 @@ static void race_join(struct race *race)
 		return;
 	KUNIT_ASSERT_TRUE(test, kunit_thread_join(race->notifies, &answer));
 	if (race->calls)
-		race_check_answer(race, answer);
+		race_check_return(race, answer);
 	/* All that was on its way is from before this. */
 	if (race->pair->notification->fn == fuse_fx_do_inc_epoch ||
 	    race->pair->call->fn == fuse_fx_do_inc_epoch)

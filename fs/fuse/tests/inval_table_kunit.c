@@ -5,7 +5,7 @@
  * Each test is a row of the table: something that a name can be in the cache. Its
  * parameters are the directories that the name can be in times the notifications
  * that can come for it: "renamed.delete_other". A row says for each notification
- * what it answers and what becomes of the entry; it makes no difference where
+ * what it returns and what becomes of the entry; it makes no difference where
  * the directory is.
  *
  * fuse_inval_table_delete_stale has the rows to which it may make a difference
@@ -271,7 +271,7 @@ static int table_notify(struct table_entry *e)
 static void table_expect(struct table_entry *e, int answer, const char *what, bool is, bool wanted)
 {
 	if (is != wanted)
-		KUNIT_FAIL(e->fx->test, "'%s' is %s%s after %s, which answered %s", e->name,
+		KUNIT_FAIL(e->fx->test, "'%s' is %s%s after %s, which returned %s", e->name,
 			   is ? "" : "not ", what, table_notifications[e->notification],
 			   fuse_fx_errname(answer));
 }
@@ -290,7 +290,7 @@ static void table_judge(struct table_entry *e, const struct table_want *want)
 	KUNIT_EXPECT_TRUE_MSG(fx->test, fuse_fx_cached(fx, e->dir, e->name), "before %s", what);
 	answer = table_notify(e);
 	if (answer != wanted)
-		KUNIT_FAIL(fx->test, "%s answers %s, not %s", what, fuse_fx_errname(answer),
+		KUNIT_FAIL(fx->test, "%s returns %s, not %s", what, fuse_fx_errname(answer),
 			   fuse_fx_errname(wanted));
 	cached = fuse_fx_cached(fx, e->dir, e->name);
 

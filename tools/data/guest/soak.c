@@ -69,8 +69,8 @@ enum count {
 static const char * const names[COUNTS] = {
 	"stat", "stat below", "open", "readdir", "create", "mkdir", "unlink", "rmdir", "rename",
 	"exchange", "inval", "expire", "delete", "delete of another",
-	"lookups that reached the daemon", "notifications that answered -ENOENT",
-	"notifications that answered -ENOTEMPTY", "notifications not sent", "checks",
+	"lookups that reached the daemon", "notifications that returned -ENOENT",
+	"notifications that returned -ENOTEMPTY", "notifications not sent", "checks",
 	"looks that took too long to be checked", "ESTALE", "violations",
 };
 
@@ -755,7 +755,7 @@ static int run_daemon(int fd)
 	pthread_t thread;
 	char path[32];
 
-	/* libfuse complains about every notification that answers -ENOTEMPTY. */
+	/* libfuse complains about every notification that returns -ENOTEMPTY. */
 	dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
 	snprintf(path, sizeof(path), "/dev/fd/%d", fd);
 	session = fuse_session_new(&args, &ops, sizeof(ops), NULL);
