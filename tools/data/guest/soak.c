@@ -47,8 +47,10 @@
 #define DIRS		3	/* d0 to d2 */
 #define SHARED		12	/* names, the first ones */
 #define OWNED		6	/* of each notifier */
-#define MAX_WORKERS	32
-#define MAX_SLOTS	(SHARED + MAX_WORKERS * OWNED)
+#define CLIENTS		4
+#define NOTIFIERS	3
+#define WORKERS		(CLIENTS + NOTIFIERS)
+#define SLOTS		(SHARED + NOTIFIERS * OWNED)
 #define VERSIONS	1024	/* so many are remembered */
 #define HANG		30	/* seconds */
 
@@ -93,8 +95,7 @@ struct worker {
 	pthread_t thread;
 	atomic_ulong calls;	/* odd in a call */
 	atomic_int call, slot;
-	unsigned long random;
-	int notifier;		/* or -1 */
+	int notifier;		/* less than 0: a client */
 	atomic_bool done;
 };
 
@@ -102,12 +103,12 @@ struct worker {
 static struct shared {
 	atomic_bool stop, quiet, finished, aborted;
 	atomic_ulong counts[COUNTS];
-	struct worker workers[MAX_WORKERS];
-	struct slot slots[MAX_SLOTS];
+	struct worker workers[WORKERS];
+	struct slot slots[SLOTS];
 } *sh;
 
-static int nr_seconds = 60, nr_clients = 4, nr_notifiers = 3, nr_workers, nr_slots;
-static unsigned long seed;
+static unsigned long nr_seconds, seed;
+static __thread unsigned long random_state;
 static bool skip_notify;
 static struct fuse_session *session;
 static pthread_mutex_t namespace_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -125,49 +126,34 @@ static void nap(unsigned int us)
 	nanosleep(&(struct timespec) { .tv_nsec = us * 1000L }, NULL);
 }
 
-static unsigned long random_from(unsigned long *state, unsigned long nr)
+static unsigned long rnd(unsigned long nr)
 {
-	*state = *state * 6364136223846793005UL + 1442695040888963407UL;
-	return (*state >> 33) % nr;
+	random_state = random_state * 6364136223846793005UL + (seed << 1 | 1);
+	return (random_state >> 33) % nr;
 }
 
-static unsigned long rnd(struct worker *w, unsigned long nr)
+static struct version *version_of(struct slot *s, unsigned long version)
 {
-	return random_from(&w->random, nr);
-}
-
-static void count(enum count what)
-{
-	atomic_fetch_add(&sh->counts[what], 1);
-}
-
-static bool is_shared(const struct slot *s)
-{
-	return s < sh->slots + SHARED;
-}
-
-static unsigned long version_ino(const struct slot *s, unsigned long version)
-{
-	return atomic_load(&s->versions[version % VERSIONS].ino);
+	return &s->versions[version % VERSIONS];
 }
 
 /* What is true now: for whoever holds the lock, or is the only one to change it. */
-static unsigned long truth(const struct slot *s)
+static unsigned long truth(struct slot *s)
 {
-	return version_ino(s, atomic_load(&s->top));
+	return version_of(s, s->top)->ino;
 }
 
 static void begin(struct worker *w, enum count call, const struct slot *s)
 {
-	atomic_store(&w->call, call);
-	atomic_store(&w->slot, s ? s - sh->slots : -1);
-	atomic_fetch_add(&w->calls, 1);
+	w->call = call;
+	w->slot = s ? s - sh->slots : -1;
+	w->calls++;
 }
 
 static void end(struct worker *w)
 {
-	atomic_fetch_add(&w->calls, 1);
-	count(w->call);
+	w->calls++;
+	sh->counts[w->call]++;
 }
 
 /*
@@ -184,8 +170,7 @@ struct look {
 /* The first ones are told; and nothing works any more when the other process gives up. */
 static bool tells_violation(void)
 {
-	return !atomic_load(&sh->aborted) &&
-	       atomic_fetch_add(&sh->counts[VIOLATIONS], 1) < 10;
+	return !sh->aborted && sh->counts[VIOLATIONS]++ < 10;
 }
 
 static bool explains(unsigned long ino, const struct look *l, bool replaced)
@@ -211,10 +196,10 @@ static void tell(struct slot *s, const struct look *l, unsigned long top)
 
 	if (atomic_exchange(&s->violated, top + 1) == top + 1 || !tells_violation())
 		return;
-	while (first && l->notified - first < 3 && !explains(version_ino(s, first), l, false))
+	while (first && l->notified - first < 3 && !explains(version_of(s, first)->ino, l, false))
 		first--;
 	for (v = first; v <= top && len < sizeof(history) / 2; v++) {
-		struct version *version = &s->versions[v % VERSIONS];
+		struct version *version = version_of(s, v);
 
 		len += snprintf(history + len, sizeof(history) / 2, "; %lu: inode %lu since %lu",
 				v, version->ino, version->since);
@@ -231,31 +216,33 @@ static void tell(struct slot *s, const struct look *l, unsigned long top)
 static void judge(struct slot *s, const struct look *l)
 {
 	/* What was answered was true before, so it is not newer than this. */
-	unsigned long v, top = atomic_load(&s->top);
+	unsigned long v, top = s->top;
 	enum count verdict = VIOLATIONS;
 
 	for (v = top + 1; v-- > l->notified && top - v < VERSIONS / 2;) {
-		if (explains(version_ino(s, v), l, v < top))
+		if (explains(version_of(s, v)->ino, l, v < top))
 			verdict = CHECKS;
 	}
 	/* To find a directory that the daemon has renamed takes locks, and no patience. */
-	if (l->err == ESTALE && !atomic_load(&sh->quiet))
+	if (l->err == ESTALE && !sh->quiet)
 		verdict = NO_PATIENCE;
-	else if (atomic_load(&s->top) - l->notified >= VERSIONS / 2)
+	else if (s->top - l->notified >= VERSIONS / 2)
 		verdict = OVERRUN;
 	if (verdict == VIOLATIONS)
 		tell(s, l, top);
 	else
-		count(verdict);
+		sh->counts[verdict]++;
 }
 
 /* From here on nothing older than a version may be seen. */
 static void make_known(struct slot *s, unsigned long version, enum count how, int answer)
 {
-	atomic_store(&s->versions[version % VERSIONS].how, how);
-	atomic_store(&s->versions[version % VERSIONS].answer, answer);
-	atomic_store(&s->versions[version % VERSIONS].known, now());
-	atomic_store(&s->notified, version);
+	struct version *v = version_of(s, version);
+
+	v->how = how;
+	v->answer = answer;
+	v->known = now();
+	s->notified = version;
 }
 
 /*
@@ -270,7 +257,7 @@ static void look(struct worker *w, struct slot *s, enum count call, bool judged)
 	int fd;
 
 	snprintf(path, sizeof(path), call == WALK ? "%s/c" : "%s", s->path);
-	l.notified = atomic_load(&s->notified);
+	l.notified = s->notified;
 	l.begun = now();
 	begin(w, call, s);
 	if (call == OPEN) {
@@ -291,7 +278,7 @@ static void look_somehow(struct worker *w, struct slot *s)
 {
 	static const enum count calls[] = { STAT, STAT, STAT, WALK, OPEN };
 
-	look(w, s, calls[rnd(w, 5)], !is_shared(s));
+	look(w, s, calls[rnd(5)], s >= sh->slots + SHARED);
 }
 
 static void read_dir(struct worker *w)
@@ -301,7 +288,7 @@ static void read_dir(struct worker *w)
 	int fd;
 
 	begin(w, READDIR, NULL);
-	fd = open(dirs[rnd(w, DIRS + 1)], O_RDONLY | O_DIRECTORY);
+	fd = open(dirs[rnd(DIRS + 1)], O_RDONLY | O_DIRECTORY);
 	while (fd >= 0 && syscall(SYS_getdents64, fd, buf, sizeof(buf)) > 0)
 		;
 	if (fd >= 0)
@@ -333,8 +320,8 @@ static int change(struct worker *w, enum count call, const struct slot *s, const
 
 static void change_shared(struct worker *w)
 {
-	enum count call = CREATE + rnd(w, EXCHANGE - CREATE + 1);
-	int err = change(w, call, &sh->slots[rnd(w, SHARED)], &sh->slots[rnd(w, SHARED)]);
+	enum count call = CREATE + rnd(EXCHANGE - CREATE + 1);
+	int err = change(w, call, &sh->slots[rnd(SHARED)], &sh->slots[rnd(SHARED)]);
 
 	if (err && err != ENOENT && err != EEXIST && err != EISDIR && err != ENOTDIR &&
 	    err != ENOTEMPTY && err != ESTALE && tells_violation())
@@ -347,12 +334,34 @@ static void change_shared(struct worker *w)
 
 static void set_ino(struct slot *s, unsigned long ino)
 {
-	unsigned long top = atomic_load(&s->top) + 1;
+	struct version *v = version_of(s, s->top + 1);
 
-	atomic_store(&s->versions[top % VERSIONS].ino, ino);
-	atomic_store(&s->versions[top % VERSIONS].since, now());
-	atomic_store(&s->versions[top % VERSIONS].known, 0);
-	atomic_store(&s->top, top);
+	v->ino = ino;
+	v->since = now();
+	v->known = 0;
+	s->top++;
+}
+
+/* Returns the inode that is gone, or 0. */
+static unsigned long replace(struct slot *s, unsigned long ino)
+{
+	unsigned long gone = truth(s);
+
+	set_ino(s, ino);
+	if (gone)
+		s->gone = gone;
+	return gone;
+}
+
+static unsigned long move(struct slot *s, struct slot *to, bool exchange)
+{
+	unsigned long ino = truth(s), ino_to = truth(to);
+
+	set_ino(s, exchange ? ino_to : 0);
+	if (!exchange)
+		return replace(to, ino);
+	set_ino(to, ino);
+	return 0;
 }
 
 static unsigned long new_ino(unsigned long bits)
@@ -380,10 +389,8 @@ static struct slot *find_slot(fuse_ino_t dir, const char *name)
 {
 	unsigned long i = strtoul(name + 1, NULL, 10);
 
-	if (i >= (unsigned long)nr_slots || dir != sh->slots[i].dir ||
-	    strcmp(name, sh->slots[i].name))
-		return NULL;
-	return &sh->slots[i];
+	return i < SLOTS && dir == sh->slots[i].dir && !strcmp(name, sh->slots[i].name) ?
+	       &sh->slots[i] : NULL;
 }
 
 static unsigned long find_ino(fuse_ino_t dir, const char *name)
@@ -400,13 +407,9 @@ static unsigned long find_ino(fuse_ino_t dir, const char *name)
 
 static void unlock_and_nap(void)
 {
-	static __thread unsigned long random;
-
 	pthread_mutex_unlock(&namespace_lock);
-	if (!random)
-		random = (unsigned long)&random ^ seed << 32;
-	if (!random_from(&random, 32))
-		nap(random_from(&random, 3000));
+	if (!rnd(32))
+		nap(rnd(3000));
 }
 
 /* Answers to what was done with the lock held. */
@@ -424,7 +427,6 @@ static void unlock_and_reply(fuse_req_t req, int err, const struct fuse_entry_pa
 
 static void do_init(void *data, struct fuse_conn_info *conn)
 {
-	(void)data;
 	/* Nothing here needs splice; and all that is read is to be cached. */
 	conn->want &= ~(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
 			FUSE_CAP_READDIRPLUS_AUTO);
@@ -434,7 +436,7 @@ static void do_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
 {
 	struct fuse_entry_param e;
 
-	count(LOOKUPS);
+	sh->counts[LOOKUPS]++;
 	pthread_mutex_lock(&namespace_lock);
 	fill_entry(find_ino(dir, name), &e);
 	unlock_and_reply(req, 0, &e, NULL);
@@ -444,11 +446,11 @@ static void do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 {
 	struct fuse_entry_param e;
 
-	(void)fi;
 	fill_entry(ino, &e);
 	fuse_reply_attr(req, &e.attr, 3600);
 }
 
+/* The names that are changed are all slots. */
 static void make(fuse_req_t req, fuse_ino_t dir, const char *name, unsigned long bits,
 		 struct fuse_file_info *fi)
 {
@@ -457,64 +459,51 @@ static void make(fuse_req_t req, fuse_ino_t dir, const char *name, unsigned long
 	int err;
 
 	pthread_mutex_lock(&namespace_lock);
-	err = !s ? EACCES : truth(s) ? EEXIST : 0;
-	if (!err) {
+	err = truth(s) ? EEXIST : 0;
+	if (!err)
 		set_ino(s, new_ino(bits));
-		fill_entry(truth(s), &e);
-	}
+	fill_entry(truth(s), &e);
 	unlock_and_reply(req, err, &e, fi);
 }
 
 static void do_mkdir(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode)
 {
-	(void)mode;
 	make(req, dir, name, INO_DIR, NULL);
 }
 
 static void do_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode,
 		      struct fuse_file_info *fi)
 {
-	(void)mode;
 	make(req, dir, name, 0, fi);
 }
 
-/* For unlink and rmdir: the kernel knows which of them is right. */
-static void do_remove(fuse_req_t req, fuse_ino_t dir, const char *name)
+/* A name to another one, or away: for unlink and rmdir, of which the kernel knows the right one. */
+static void change_names(fuse_req_t req, struct slot *s, struct slot *to, bool exchange)
 {
-	struct slot *s = find_slot(dir, name);
-	unsigned long ino;
-	int err;
+	int err = 0;
 
 	pthread_mutex_lock(&namespace_lock);
-	ino = s ? truth(s) : 0;
-	err = !ino ? ENOENT : ino & INO_PARENT ? ENOTEMPTY : 0;
-	if (!err) {
-		set_ino(s, 0);
-		atomic_store(&s->gone, ino);
-	}
+	if (!truth(s) || (exchange && !truth(to)))
+		err = ENOENT;
+	else if (!exchange && truth(to ? to : s) & INO_PARENT)
+		err = ENOTEMPTY;
+	else if (to)
+		move(s, to, exchange);
+	else
+		replace(s, 0);
 	unlock_and_reply(req, err, NULL, NULL);
+}
+
+static void do_remove(fuse_req_t req, fuse_ino_t dir, const char *name)
+{
+	change_names(req, find_slot(dir, name), NULL, false);
 }
 
 static void do_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino_t dir_to,
 		      const char *name_to, unsigned int flags)
 {
-	struct slot *s = find_slot(dir, name), *to = find_slot(dir_to, name_to);
-	bool exchange = flags & RENAME_EXCHANGE;
-	unsigned long ino, ino_to;
-	int err;
-
-	pthread_mutex_lock(&namespace_lock);
-	ino = s ? truth(s) : 0;
-	ino_to = to ? truth(to) : 0;
-	err = !ino || !to || (exchange && !ino_to) ? ENOENT :
-	      !exchange && ino_to & INO_PARENT ? ENOTEMPTY : 0;
-	if (!err) {
-		set_ino(s, exchange ? ino_to : 0);
-		set_ino(to, ino);
-		if (!exchange && ino_to)
-			atomic_store(&to->gone, ino_to);
-	}
-	unlock_and_reply(req, err, NULL, NULL);
+	change_names(req, find_slot(dir, name), find_slot(dir_to, name_to),
+		     flags & RENAME_EXCHANGE);
 }
 
 static void do_readdirplus(fuse_req_t req, fuse_ino_t dir, size_t size, off_t off,
@@ -525,11 +514,10 @@ static void do_readdirplus(fuse_req_t req, fuse_ino_t dir, size_t size, off_t of
 	size_t len = 0, more;
 	char buf[4096];
 
-	(void)fi;
 	if (size > sizeof(buf))
 		size = sizeof(buf);
 	pthread_mutex_lock(&namespace_lock);
-	for (; off < 4 + nr_slots; off++) {
+	for (; off < 4 + SLOTS; off++) {
 		const char *name = off < 4 ? others[off] : sh->slots[off - 4].name;
 
 		fill_entry(find_ino(dir, name), &e);
@@ -575,9 +563,9 @@ static int notify(struct worker *w, enum count call, fuse_ino_t dir, fuse_ino_t 
 		err = fuse_lowlevel_notify_delete(session, dir, child, name, len);
 	end(w);
 	if (err == -ENOENT)
-		count(NOT_FOUND);
+		sh->counts[NOT_FOUND]++;
 	else if (err == -ENOTEMPTY && call == DELETE)
-		count(NOT_EMPTY);
+		sh->counts[NOT_EMPTY]++;
 	else if (err && tells_violation())
 		printf("# violation: %s of %s in inode %lu answered %d\n", names[call], name, dir,
 		       err);
@@ -590,17 +578,17 @@ static void notify_version(struct worker *w, struct slot *s, unsigned long versi
 	static atomic_ulong nr;
 	int answer = 0;
 
-	if (skip_notify && atomic_fetch_add(&nr, 1) % 20 == 19)
-		count(NOT_SENT);
+	if (skip_notify && nr++ % 20 == 19)
+		sh->counts[NOT_SENT]++;
 	else
 		answer = notify(w, call, s->dir, child, s->name, s);
 	make_known(s, version, call, answer);
 }
 
 /* Never says that an inode was deleted which is still somewhere. */
-static enum count any_notification(struct worker *w, unsigned long gone, fuse_ino_t *child)
+static enum count any_notification(unsigned long gone, fuse_ino_t *child)
 {
-	enum count call = INVAL + rnd(w, 4);
+	enum count call = INVAL + rnd(4);
 
 	if (call == DELETE && !gone)
 		call = DELETE_OTHER;
@@ -612,34 +600,24 @@ static enum count any_notification(struct worker *w, unsigned long gone, fuse_in
 static void change_behind(struct worker *w, struct slot *s, struct slot *to)
 {
 	static const unsigned long bits[] = { 0, 0, INO_DIR, INO_DIR | INO_PARENT };
-	unsigned long ino, gone[2] = {}, version[2];
-	int i, n, nr = s == to ? 1 : 2, turn = rnd(w, nr);
+	unsigned long gone[2] = {}, version[2];
+	int i, n, nr = s == to ? 1 : 2, turn = rnd(nr);
 	struct slot *both[2] = { s, to };
 	fuse_ino_t child;
 	enum count call;
 
 	pthread_mutex_lock(&namespace_lock);
-	ino = truth(s);
-	if (nr == 1) {
-		gone[0] = ino;
-		set_ino(s, ino && rnd(w, 2) ? 0 : new_ino(bits[rnd(w, 4)]));
-	} else {
-		bool exchange = rnd(w, 2);
-
-		gone[1] = exchange ? 0 : truth(to);
-		set_ino(s, exchange ? truth(to) : 0);
-		set_ino(to, ino);
-	}
-	for (i = 0; i < nr; i++) {
-		version[i] = atomic_load(&both[i]->top);
-		if (gone[i])
-			atomic_store(&both[i]->gone, gone[i]);
-	}
+	if (nr == 1)
+		gone[0] = replace(s, truth(s) && rnd(2) ? 0 : new_ino(bits[rnd(4)]));
+	else
+		gone[1] = move(s, to, rnd(2));
+	for (i = 0; i < nr; i++)
+		version[i] = both[i]->top;
 	pthread_mutex_unlock(&namespace_lock);
 
 	for (n = 0; n < nr; n++) {
 		i = n ^ turn;
-		call = any_notification(w, gone[i], &child);
+		call = any_notification(gone[i], &child);
 		notify_version(w, both[i], version[i], call, child);
 	}
 	for (i = 0; i < nr; i++)
@@ -650,24 +628,24 @@ static void change_behind(struct worker *w, struct slot *s, struct slot *to)
 static void use(struct worker *w, struct slot *s, struct slot *to)
 {
 	unsigned long ino = truth(s), ino_to = truth(to);
-	enum count call = rnd(w, 2) ? CREATE : MKDIR;
+	enum count call = rnd(2) ? CREATE : MKDIR;
 	int err, expected = ino ? EEXIST : 0;
 
-	if (ino && ino_to && s != to && !rnd(w, 3)) {
+	if (ino && ino_to && s != to && !rnd(3)) {
 		call = EXCHANGE;
 		expected = 0;
-	} else if (ino && s != to && rnd(w, 2)) {
+	} else if (ino && s != to && rnd(2)) {
 		call = RENAME;
 		expected = !ino_to ? 0 :
 			   !((ino ^ ino_to) & INO_DIR) ? ino_to & INO_PARENT ? ENOTEMPTY : 0 :
 			   ino & INO_DIR ? ENOTDIR : EISDIR;
-	} else if (ino && rnd(w, 3)) {
+	} else if (ino && rnd(3)) {
 		call = ino & INO_DIR ? RMDIR : UNLINK;
 		expected = ino & INO_PARENT ? ENOTEMPTY : 0;
 	}
 	err = change(w, call, s, to);
-	make_known(s, atomic_load(&s->top), call, -err);
-	make_known(to, atomic_load(&to->top), call, -err);
+	make_known(s, s->top, call, -err);
+	make_known(to, to->top, call, -err);
 	if (err != expected && err != ESTALE && tells_violation())
 		printf("# violation: %s of %s (inode %lu; %s: %lu) answered %d, not %d\n",
 		       names[call], s->path, ino, to->path, ino_to, err, expected);
@@ -679,10 +657,10 @@ static void use(struct worker *w, struct slot *s, struct slot *to)
 static void notify_anything(struct worker *w)
 {
 	static const char * const others[] = { "d0", "d1", "d2", "nothing" };
-	struct slot *s = &sh->slots[rnd(w, nr_slots)];
-	unsigned long n = rnd(w, 16), gone = atomic_load(&s->gone);
+	struct slot *s = &sh->slots[rnd(SLOTS)];
+	unsigned long n = rnd(16), gone = s->gone;
 	fuse_ino_t child;
-	enum count call = any_notification(w, n < 6 ? 0 : gone, &child);
+	enum count call = any_notification(n < 6 ? 0 : gone, &child);
 
 	if (n < 4)
 		notify(w, call, FUSE_ROOT_ID, child, others[n], NULL);
@@ -697,8 +675,9 @@ static void *run_worker(void *data)
 	struct worker *w = data;
 	struct slot *own = &sh->slots[SHARED + w->notifier * OWNED];
 
-	while (!atomic_load(&sh->stop) && !atomic_load(&sh->aborted)) {
-		unsigned long n = rnd(w, 100);
+	random_state = w - sh->workers;
+	while (!sh->stop && !sh->aborted) {
+		unsigned long n = rnd(100);
 
 		if (w->notifier < 0) {
 			if (n < 4)
@@ -706,18 +685,18 @@ static void *run_worker(void *data)
 			else if (n < 25)
 				change_shared(w);
 			else
-				look_somehow(w, &sh->slots[rnd(w, nr_slots)]);
+				look_somehow(w, &sh->slots[rnd(SLOTS)]);
 		} else if (n < 45) {
-			change_behind(w, own + rnd(w, OWNED), own + rnd(w, OWNED));
+			change_behind(w, own + rnd(OWNED), own + rnd(OWNED));
 		} else if (n < 60) {
-			use(w, own + rnd(w, OWNED), own + rnd(w, OWNED));
+			use(w, own + rnd(OWNED), own + rnd(OWNED));
 		} else if (n < 90) {
 			notify_anything(w);
 		} else {
-			change_behind(w, &sh->slots[rnd(w, SHARED)], &sh->slots[rnd(w, SHARED)]);
+			change_behind(w, &sh->slots[rnd(SHARED)], &sh->slots[rnd(SHARED)]);
 		}
 	}
-	atomic_store(&w->done, true);
+	w->done = true;
 	return NULL;
 }
 
@@ -731,20 +710,20 @@ static void *run_all(void *data)
 	/* Notifications are refused before the first request. */
 	if (stat(MOUNT "/d0", &st))
 		exit(1);
-	for (i = 0; i < nr_workers; i++)
+	for (i = 0; i < WORKERS; i++)
 		if (pthread_create(&w[i].thread, NULL, run_worker, &w[i]))
 			exit(1);
-	for (i = 0; i < nr_workers; i++)
+	for (i = 0; i < WORKERS; i++)
 		pthread_join(w[i].thread, NULL);
-	atomic_store(&w->done, false);
-	atomic_store(&sh->quiet, true);
-	for (i = 0; i < nr_slots; i++)
-		notify_version(w, &sh->slots[i], atomic_load(&sh->slots[i].top), INVAL, 0);
-	for (i = 0; i < 2 * nr_slots; i++) {
-		look(w, &sh->slots[i % nr_slots], STAT, true);
-		look(w, &sh->slots[i % nr_slots], WALK, true);
+	w->done = false;
+	sh->quiet = true;
+	for (i = 0; i < SLOTS; i++)
+		notify_version(w, &sh->slots[i], sh->slots[i].top, INVAL, 0);
+	for (i = 0; i < 2 * SLOTS; i++) {
+		look(w, &sh->slots[i % SLOTS], STAT, true);
+		look(w, &sh->slots[i % SLOTS], WALK, true);
 	}
-	atomic_store(&sh->finished, true);
+	sh->finished = true;
 	return NULL;
 }
 
@@ -793,15 +772,15 @@ static int unmount(int flags)
 
 static bool some_hang(void)
 {
-	static unsigned long calls[MAX_WORKERS], since[MAX_WORKERS];
+	static unsigned long calls[WORKERS], since[WORKERS];
 	bool any = false;
 	int i;
 
-	for (i = 0; i < nr_workers; i++) {
-		unsigned long n = atomic_load(&sh->workers[i].calls);
-		int slot = atomic_load(&sh->workers[i].slot);
+	for (i = 0; i < WORKERS; i++) {
+		unsigned long n = sh->workers[i].calls;
+		int slot = sh->workers[i].slot;
 
-		if (n != calls[i] || !since[i] || atomic_load(&sh->workers[i].done))
+		if (n != calls[i] || !since[i] || sh->workers[i].done)
 			since[i] = now();
 		calls[i] = n;
 		if (now() - since[i] < HANG * 1000000UL)
@@ -813,34 +792,19 @@ static bool some_hang(void)
 	return any;
 }
 
-static void report(unsigned long seconds)
-{
-	unsigned long calls = 0;
-	int i;
-
-	for (i = 0; i < CALLS; i++)
-		calls += sh->counts[i];
-	printf("# %lu s: %lu operations/s, %lu lookups/s, %lu checks/s, violations: %lu\n",
-	       seconds, calls / seconds, sh->counts[LOOKUPS] / seconds,
-	       sh->counts[CHECKS] / seconds, sh->counts[VIOLATIONS]);
-}
-
 /* Returns why it did not come to its end, or NULL. */
 static const char *supervise(pid_t daemon)
 {
-	unsigned long start = now(), seconds, told = 0;
+	unsigned long start = now();
 
-	while (!atomic_load(&sh->finished)) {
+	while (!sh->finished) {
 		nap(50000);
-		seconds = (now() - start) / 1000000;
 		if (wait_for(daemon, 0) >= 0)
 			return "the daemon died";
 		if (some_hang())
 			return "hangs";
-		if (seconds >= told + 10)
-			report(told += 10);
-		if (seconds >= (unsigned long)nr_seconds)
-			atomic_store(&sh->stop, true);
+		if (now() - start >= nr_seconds * 1000000)
+			sh->stop = true;
 	}
 	if (unmount(0))
 		return "cannot be unmounted";
@@ -868,39 +832,16 @@ static void prepare(void)
 	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (sh == MAP_FAILED)
 		exit(1);
-	for (i = 0; i < nr_workers; i++) {
-		sh->workers[i].notifier = i < nr_clients ? -1 : i - nr_clients;
-		sh->workers[i].random = (seed << 8) + i;
-	}
-	nr_slots = SHARED + nr_notifiers * OWNED;
-	for (i = 0; i < nr_slots; i++) {
+	for (i = 0; i < WORKERS; i++)
+		sh->workers[i].notifier = i - CLIENTS;
+	for (i = 0; i < SLOTS; i++) {
 		struct slot *s = &sh->slots[i];
 
 		s->dir = FUSE_ROOT_ID + 1 + i % DIRS;
 		snprintf(s->path, sizeof(s->path), MOUNT "/d%d/%c%d", i % DIRS,
-			 is_shared(s) ? 's' : 'o', i);
+			 i < SHARED ? 's' : 'o', i);
 		s->name = strrchr(s->path, '/') + 1;
 	}
-}
-
-static void parse_options(char **argv)
-{
-	while (*++argv) {
-		skip_notify |= !strcmp(*argv, "--break=skip-notify");
-		if (sscanf(*argv, "--seconds=%d", &nr_seconds) != 1 &&
-		    sscanf(*argv, "--seed=%lu", &seed) != 1 &&
-		    sscanf(*argv, "--clients=%d", &nr_clients) != 1 &&
-		    sscanf(*argv, "--notifiers=%d", &nr_notifiers) != 1 &&
-		    strcmp(*argv, "--break=skip-notify"))
-			nr_notifiers = 0;
-	}
-	nr_workers = nr_clients + nr_notifiers;
-	if (nr_clients > 0 && nr_notifiers > 0 && nr_workers <= MAX_WORKERS)
-		return;
-	printf("soak [--seconds=N] [--seed=N] [--clients=N] [--notifiers=N] [--break=skip-notify]\n"
-	       "Needs root, and leaves nothing behind. See the comment on top of soak.c. With\n"
-	       "--break every 20th notification is not sent, which has to be noticed.\n");
-	exit(2);
 }
 
 int main(int argc, char **argv)
@@ -911,12 +852,15 @@ int main(int argc, char **argv)
 	bool ok;
 	int fd, i;
 
-	(void)argc;
 	setlinebuf(stdout);
-	seed = time(NULL);
-	parse_options(argv);
-	printf("KTAP version 1\n1..1\n# soak --seconds=%d --seed=%lu --clients=%d --notifiers=%d\n",
-	       nr_seconds, seed, nr_clients, nr_notifiers);
+	if (argc < 3) {
+		printf("soak SECONDS SEED [skip-notify]\n");
+		return 2;
+	}
+	nr_seconds = strtoul(argv[1], NULL, 10);
+	seed = strtoul(argv[2], NULL, 10);
+	skip_notify = argc > 3;
+	printf("KTAP version 1\n1..1\n");
 	prepare();
 	fd = prepare_mount();
 	if (fd < 0) {
@@ -931,14 +875,14 @@ int main(int argc, char **argv)
 	why = supervise(daemon);
 	if (why) {
 		/* No request waits any more after this, and all threads can be killed. */
-		atomic_store(&sh->aborted, true);
+		sh->aborted = true;
 		unmount(MNT_FORCE);
 		kill(daemon, SIGKILL);
 		if (wait_for(daemon, 5000) < 0)
 			printf("# the daemon cannot be killed\n");
 	}
 	for (i = 0; i < COUNTS; i++) {
-		n = atomic_load(&sh->counts[i]);
+		n = sh->counts[i];
 		printf("# %s: %lu (%lu/s)\n", names[i], n, n * 1000000 / (now() - start));
 	}
 	if (sh->counts[NO_PATIENCE] * 100 > sh->counts[CHECKS])
