@@ -4,7 +4,6 @@
  */
 
 #include <linux/dcache.h>
-#include <linux/errname.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
@@ -67,11 +66,6 @@ bool fuse_fx_broken(struct fuse_fixture *fx, enum fuse_fx_property property,
 	KUNIT_FAIL(fx->test, "%s%s%s: %s", fx->title ?: "", fx->title ? "\n" : "",
 		   fuse_fx_properties[property], text);
 	return false;
-}
-
-const char *fuse_fx_errname(int err)
-{
-	return err ? errname(err) ?: "an unknown error" : "0";
 }
 
 /*

@@ -4,6 +4,7 @@
  */
 
 #include <linux/dcache.h>
+#include <linux/errname.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/mount.h>
@@ -16,6 +17,11 @@
 #include <kunit/thread.h>
 
 #include "fixture_i.h"
+
+const char *fuse_fx_errname(int err)
+{
+	return err ? errname(err) ?: "an unknown error" : "0";
+}
 
 /*
  * System calls.
@@ -109,6 +115,14 @@ int fuse_fx_stat_asks(struct fuse_fixture *fx, const char *name, unsigned int *a
 
 	*asked = fuse_fake_requests(fx->server, FUSE_LOOKUP) - before;
 	return err;
+}
+
+unsigned int fuse_fx_getattrs(struct fuse_fixture *fx, const char *path)
+{
+	unsigned int before = fuse_fake_requests(fx->server, FUSE_GETATTR);
+
+	FUSE_EXPECT_ERR(fx->test, fuse_fx_stat(fx, path), 0);
+	return fuse_fake_requests(fx->server, FUSE_GETATTR) - before;
 }
 
 static struct file *fuse_fx_open_file(struct fuse_fixture *fx, const char *name, int flags)
@@ -411,14 +425,6 @@ static int fuse_fx_thread(void *data)
 		KUNIT_FAIL(fx->test, "%s did not come, so that '%s' was not changed",
 			   fuse_fake_opname(t->op.hook.opcode), t->op.hook.path);
 	return err;
-}
-
-unsigned int fuse_fx_getattrs(struct fuse_fixture *fx, const char *path)
-{
-	unsigned int before = fuse_fake_requests(fx->server, FUSE_GETATTR);
-
-	FUSE_EXPECT_ERR(fx->test, fuse_fx_stat(fx, path), 0);
-	return fuse_fake_requests(fx->server, FUSE_GETATTR) - before;
 }
 
 struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
