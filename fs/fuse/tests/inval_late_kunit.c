@@ -65,23 +65,48 @@ static int stat_meanwhile(struct fuse_fixture *fx, const char *path)
 	return err;
 }
 
-/* Calls whose answers are on their way when the server notifies. */
-static const struct late_param {
+/* A call whose answer is on its way when the server notifies. */
+struct late_param {
 	const char *name;
 	int (*call)(struct fuse_fx_op *op);
 	const char *path[2];
 	unsigned int flags;
 	u32 opcode;
-	bool there;	/* the server has the name, and the kernel knows it */
+	bool there;	/* the server has "dir/config" before the call */
+	bool known;	/* and the kernel knows it */
 	u32 notification;
-} late_params[] = {
+};
+
+/* Make the call; the directory is held, and its nodeid returned. */
+static u64 late_begin(struct kunit *test, const struct late_param *param,
+		      struct kunit_thread **caller)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op call = {
+		.path	= { param->path[0], param->path[1] },
+		.flags	= param->flags,
+	};
+	u64 dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+
+	fuse_fake_add(fx->server, "other", S_IFREG | 0644);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "other"), 0);
+	fuse_fx_hold(fx, "dir");
+	if (param->there)
+		fuse_fake_add(fx->server, "dir/config", S_IFREG | 0644);
+	if (param->known)
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/config"), 0);
+	*caller = fuse_fx_run_to(fx, param->call, &call, param->opcode, FUSE_FAKE_STOP_BEHIND);
+	return dir;
+}
+
+static const struct late_param late_params[] = {
 	{ "lookup", fuse_fx_do_stat, { "dir/config" }, 0, FUSE_LOOKUP },
 	{ "lookup expire", fuse_fx_do_stat, { "dir/config" }, 0, FUSE_LOOKUP,
 	  .notification = FUSE_EXPIRE_ONLY },
-	{ "revalidate", fuse_fx_do_stat, { "dir/config" }, LOOKUP_REVAL, FUSE_LOOKUP, true },
+	{ "revalidate", fuse_fx_do_stat, { "dir/config" }, LOOKUP_REVAL, FUSE_LOOKUP, true, true },
 	{ "revalidate expire", fuse_fx_do_stat, { "dir/config" }, LOOKUP_REVAL, FUSE_LOOKUP, true,
-	  FUSE_EXPIRE_ONLY },
-	{ "readdirplus", fuse_fx_do_readdir, { "dir" }, 0, FUSE_READDIRPLUS, true },
+	  true, FUSE_EXPIRE_ONLY },
+	{ "readdirplus", fuse_fx_do_readdir, { "dir" }, 0, FUSE_READDIRPLUS, true, true },
 	{ "create", fuse_fx_do_open, { "dir/config" }, O_CREAT | O_RDWR, FUSE_CREATE },
 	{ "mknod", fuse_fx_do_mknod, { "dir/config" }, 0, FUSE_MKNOD },
 	{ "mkdir", fuse_fx_do_mkdir, { "dir/config" }, 0, FUSE_MKDIR },
@@ -89,7 +114,7 @@ static const struct late_param {
 	{ "link", fuse_fx_do_link, { "other", "dir/config" }, 0, FUSE_LINK },
 	{ "rename", fuse_fx_do_rename, { "other", "dir/config" }, 0, FUSE_RENAME },
 	{ "exchange", fuse_fx_do_rename, { "other", "dir/config" }, RENAME_EXCHANGE,
-	  FUSE_RENAME2, true },
+	  FUSE_RENAME2, true, true },
 };
 
 KUNIT_ARRAY_PARAM_DESC(late, late_params, name);
@@ -102,25 +127,11 @@ static void late_answer(struct kunit *test)
 {
 	const struct late_param *param = test->param_value;
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op call = {
-		.path	= { param->path[0], param->path[1] },
-		.flags	= param->flags,
-	};
 	struct fuse_fx_op notify = { .path = { "config" }, .flags = param->notification };
 	struct kunit_thread *caller, *server;
 	bool there;
 
-	notify.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fake_add(fx->server, "other", S_IFREG | 0644);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "other"), 0);
-	fuse_fx_hold(fx, "dir");
-	if (param->there) {
-		fuse_fake_add(fx->server, "dir/config", S_IFREG | 0644);
-		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/config"), 0);
-	}
-
-	caller = fuse_fx_run_to(fx, param->call, &call, param->opcode,
-				FUSE_FAKE_STOP_BEHIND);
+	notify.parent = late_begin(test, param, &caller);
 	there = fuse_fake_find(fx->server, notify.parent, "config");
 	if (there)
 		fuse_fake_remove(fx->server, "dir/config");
@@ -157,20 +168,14 @@ static void late_attributes(struct kunit *test)
 }
 
 /* Calls whose answers make a node known, or tell of one that is known. */
-static const struct late_node_param {
-	const char *name;
-	int (*call)(struct fuse_fx_op *op);
-	const char *path[2];
-	unsigned int flags;
-	u32 opcode;
-} late_node_params[] = {
-	{ "lookup", fuse_fx_do_open, { "dir/file" }, O_RDWR, FUSE_LOOKUP },
-	{ "readdirplus", fuse_fx_do_readdir, { "dir" }, 0, FUSE_READDIRPLUS },
-	{ "create", fuse_fx_do_open, { "dir/new" }, O_CREAT | O_RDWR, FUSE_CREATE },
-	{ "mknod", fuse_fx_do_mknod, { "dir/new" }, 0, FUSE_MKNOD },
-	{ "mkdir", fuse_fx_do_mkdir, { "dir/new" }, 0, FUSE_MKDIR },
-	{ "symlink", fuse_fx_do_symlink, { "dir/new" }, 0, FUSE_SYMLINK },
-	{ "link", fuse_fx_do_link, { "other", "dir/new" }, 0, FUSE_LINK },
+static const struct late_param late_node_params[] = {
+	{ "lookup", fuse_fx_do_open, { "dir/config" }, O_RDWR, FUSE_LOOKUP, true },
+	{ "readdirplus", fuse_fx_do_readdir, { "dir" }, 0, FUSE_READDIRPLUS, true },
+	{ "create", fuse_fx_do_open, { "dir/config" }, O_CREAT | O_RDWR, FUSE_CREATE },
+	{ "mknod", fuse_fx_do_mknod, { "dir/config" }, 0, FUSE_MKNOD },
+	{ "mkdir", fuse_fx_do_mkdir, { "dir/config" }, 0, FUSE_MKDIR },
+	{ "symlink", fuse_fx_do_symlink, { "dir/config" }, 0, FUSE_SYMLINK },
+	{ "link", fuse_fx_do_link, { "other", "dir/config" }, 0, FUSE_LINK },
 };
 
 KUNIT_ARRAY_PARAM_DESC(late_node, late_node_params, name);
@@ -178,36 +183,22 @@ KUNIT_ARRAY_PARAM_DESC(late_node, late_node_params, name);
 /* The attributes in an answer are stale if the nodeid is notified before the answer arrives. */
 static void late_node(struct kunit *test)
 {
-	const struct late_node_param *param = test->param_value;
+	const struct late_param *param = test->param_value;
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op call = {
-		.path	= { param->path[0], param->path[1] },
-		.flags	= param->flags,
-	};
-	const char *name = param->opcode == FUSE_LOOKUP ||
-			   param->opcode == FUSE_READDIRPLUS ? "file" : "new";
+	struct path path = { .mnt = fx->mnt };
 	struct kunit_thread *caller;
-	struct dentry *dir;
-	struct kstat stat;
-	struct path path;
 	unsigned int asked;
-	u64 parent;
+	struct kstat stat;
+	u64 node;
 
-	parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	fuse_fake_add(fx->server, "other", S_IFREG | 0644);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "other"), 0);
-	dir = fuse_fx_hold(fx, "dir");
-
-	caller = fuse_fx_run_to(fx, param->call, &call, param->opcode,
-				FUSE_FAKE_STOP_BEHIND);
-	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, fuse_fake_find(fx->server, parent, name)),
+	node = fuse_fake_find(fx->server, late_begin(test, param, &caller), "config");
+	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, node),
 			param->opcode == FUSE_LINK ? 0 : -ENOENT);
 	/* An open may be the first who asks. */
 	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
 	let_go(fx, caller);
 
-	path = (struct path) { .mnt = fx->mnt, .dentry = fuse_fx_hold_cached(fx, dir, name) };
+	path.dentry = fuse_fx_hold_cached(fx, fuse_fx_hold(fx, "dir"), "config");
 	KUNIT_ASSERT_NOT_NULL(test, path.dentry);
 	FUSE_EXPECT_ERR(test, vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
@@ -407,12 +398,23 @@ static void late_answer_replaced(struct kunit *test)
 	let_go(fx, caller);
 }
 
+static const bool late_listings[] = { false, true };
+
+static void late_listing_desc(const bool *empty, char *desc)
+{
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s", *empty ? "empty" : "with a name");
+}
+
+KUNIT_ARRAY_PARAM(late_listing, late_listings, late_listing_desc);
+
 /*
  * Two listings fill the cache at the same time, one of them asked for before the
- * notification: that one does not go into the cache, even if it is the first to arrive.
+ * notification: that one does not go into the cache, even if it is the first to arrive. Nor
+ * does an empty one say that the cache is complete.
  */
-static void listing_arrives_late(struct kunit *test, bool empty)
+static void late_listing(struct kunit *test)
 {
+	bool empty = *(const bool *)test->param_value;
 	struct fuse_fixture *fx = test->priv;
 	struct fuse_fx_op readdir = { .path = { "dir" } };
 	struct fuse_fx_op inval = { .path = { empty ? "other" : "file" } };
@@ -440,18 +442,6 @@ static void listing_arrives_late(struct kunit *test, bool empty)
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(new, NULL));
 	KUNIT_EXPECT_FALSE(test, fuse_fx_lists(fx, "dir", "file"));
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "other"));
-}
-
-/* A listing from before one name went and another came is not cached. */
-static void late_listing(struct kunit *test)
-{
-	listing_arrives_late(test, false);
-}
-
-/* An old listing that is empty does not say that the cache is complete. */
-static void late_listing_empty(struct kunit *test)
-{
-	listing_arrives_late(test, true);
 }
 
 /* A delete waits for the directory's lock, but the name is stale at once. */
@@ -538,8 +528,7 @@ static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE_PARAM(late_answer_overtaken, overtaking_gen_params),
 	KUNIT_CASE(late_answer_kept),
 	KUNIT_CASE(late_epoch),
-	KUNIT_CASE(late_listing),
-	KUNIT_CASE(late_listing_empty),
+	KUNIT_CASE_PARAM(late_listing, late_listing_gen_params),
 	KUNIT_CASE(delete_parent_locked),
 	KUNIT_CASE(delete_waits),
 	KUNIT_CASE_PARAM(race_delete, rename_flags_gen_params),

@@ -173,8 +173,14 @@ static int table_notified(struct kunit *test)
 	return table_register(test, TABLE_NOTIFICATIONS);
 }
 
-#define TABLE_CASE(_row, _params) \
-	KUNIT_CASE_PARAM_WITH_INIT(_row, kunit_array_gen_params, _params, NULL)
+#define TABLE_CASE(_case, _params) \
+	KUNIT_CASE_PARAM_WITH_INIT(_case, kunit_array_gen_params, _params, NULL)
+
+/* The case that has the name of a row in table_rows. */
+#define TABLE_ROW(_row) {								\
+	.name = #_row, .run_case = table_row, .generate_params = kunit_array_gen_params, \
+	.param_init = table_all, .module_name = KBUILD_MODNAME,			\
+}
 
 static void table_set_path(struct table_entry *e, const char *prefix)
 {
@@ -326,65 +332,79 @@ static void table_add(struct table_entry *e, umode_t mode)
 
 static void table_hold(struct table_entry *e)
 {
-	e->held = fuse_fx_hold(e->fx, e->path);
-}
-
-static void negative(struct kunit *test)
-{
-	struct table_entry *e = table_begin(test);
-
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
-	table_end(e, want_negative);
-}
-
-static void negative_held(struct kunit *test)
-{
-	struct table_entry *e = table_begin(test);
-
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
 	e->held = fuse_fx_hold_cached(e->fx, e->dir, e->name);
-	KUNIT_ASSERT_NOT_NULL(test, e->held);
-	table_end(e, want_negative);
+	KUNIT_ASSERT_NOT_NULL(e->fx->test, e->held);
 }
 
-/* The server has said before that the name is stale. */
-static void negative_expired(struct kunit *test)
+/* Why the server is to be asked again, whatever the notification says. */
+enum table_stale {
+	FRESH,
+	EXPIRED,	/* the server has said before that the name is stale */
+	TIMED_OUT,	/* the timeout has run out by itself */
+	OLD_EPOCH,	/* the server has said that everything is stale */
+};
+
+/* What the entry is: the names are those of the cases. */
+static const struct table_row {
+	const char *name;
+	umode_t type;			/* 0: it is cached as absent */
+	bool held;			/* it is in use */
+	enum table_stale stale;
+	const char *below;		/* what is cached below it, from "entry/" on */
+	bool held_below;		/* and in use */
+} table_rows[] = {
+	{ "negative",			0,	  false },
+	{ "negative_held",		0,	  true },
+	{ "negative_expired",		0,	  true,  EXPIRED },
+	{ "negative_old_epoch",		0,	  false, OLD_EPOCH },
+	{ "file",			S_IFREG,  false },
+	{ "file_held",			S_IFREG,  true },
+	{ "file_expired",		S_IFREG,  true,  EXPIRED },
+	{ "file_timed_out",		S_IFREG,  true,  TIMED_OUT },
+	{ "file_old_epoch",		S_IFREG,  true,  OLD_EPOCH },
+	{ "directory",			S_IFDIR,  false },
+	{ "directory_held",		S_IFDIR,  true },
+	/* Names in it that are cached as absent do not prevent a delete. */
+	{ "directory_negative_child",	S_IFDIR,  true,  FRESH, "entry/none" },
+	/* Nor does what nobody uses, however deep it is. */
+	{ "directory_unused_children",	S_IFDIR,  true,  FRESH, "entry/sub/file" },
+	{ "directory_held_child",	S_IFDIR,  true,  FRESH, "entry/file", true },
+	/* One that is in use far below keeps everything above it. */
+	{ "directory_held_below",	S_IFDIR,  true,  FRESH, "entry/sub/file", true },
+};
+
+static void table_row(struct kunit *test)
 {
 	struct table_entry *e = table_begin(test);
+	const struct table_row *row = table_rows;
+	unsigned int valid = e->fx->server->entry_valid;
+	char path[64];
 
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
-	e->held = fuse_fx_hold_cached(e->fx, e->dir, e->name);
-	KUNIT_ASSERT_NOT_NULL(test, e->held);
-	FUSE_EXPECT_ERR(test, fuse_fx_expire(e->fx, e->dir_nodeid, e->name), 0);
-	table_end(e, want_negative);
-}
-
-/* The server has said that everything is stale. */
-static void negative_old_epoch(struct kunit *test)
-{
-	struct table_entry *e = table_begin(test);
-
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
+	while (strcmp(row->name, test->name))
+		row++;
+	if (row->stale == TIMED_OUT)
+		e->fx->server->entry_valid = 0;
+	if (row->type)
+		table_add(e, row->type | 0755);
+	else
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
+	e->fx->server->entry_valid = valid;
+	if (row->held)
+		table_hold(e);
+	if (row->below && strstr(row->below, "sub"))
+		fuse_fake_add(e->fx->server, table_path(e, path, "entry/sub"), S_IFDIR | 0755);
+	if (row->below && strstr(row->below, "file"))
+		fuse_fake_add(e->fx->server, table_path(e, path, row->below), S_IFREG | 0644);
+	if (row->below)
+		fuse_fx_stat(e->fx, table_path(e, path, row->below));
+	if (row->held_below)
+		fuse_fx_hold(e->fx, path);
+	if (row->stale == EXPIRED)
+		FUSE_EXPECT_ERR(test, fuse_fx_expire(e->fx, e->dir_nodeid, e->name), 0);
 	table_change_parent(e);
-	fuse_fx_inc_epoch(e->fx);
-	table_judge(e, want_negative);
-}
-
-static void file(struct kunit *test)
-{
-	struct table_entry *e = table_begin(test);
-
-	table_add(e, S_IFREG | 0644);
-	table_end(e, want_positive);
-}
-
-static void file_held(struct kunit *test)
-{
-	struct table_entry *e = table_begin(test);
-
-	table_add(e, S_IFREG | 0644);
-	table_hold(e);
-	table_end(e, want_positive);
+	if (row->stale == OLD_EPOCH)
+		fuse_fx_inc_epoch(e->fx);
+	table_judge(e, !row->type ? want_negative : row->held_below ? want_busy : want_positive);
 }
 
 /* Who has it open goes on. */
@@ -404,40 +424,6 @@ static void file_open(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stat.ino, e->nodeid);
 }
 
-static void file_expired(struct kunit *test)
-{
-	struct table_entry *e = table_begin(test);
-
-	table_add(e, S_IFREG | 0644);
-	table_hold(e);
-	FUSE_EXPECT_ERR(test, fuse_fx_expire(e->fx, e->dir_nodeid, e->name), 0);
-	table_end(e, want_positive);
-}
-
-/* Its timeout has run out by itself. */
-static void file_timed_out(struct kunit *test)
-{
-	struct table_entry *e = table_begin(test);
-	unsigned int valid = e->fx->server->entry_valid;
-
-	e->fx->server->entry_valid = 0;
-	e->nodeid = fuse_fake_add(e->fx->server, e->path, S_IFREG | 0644);
-	table_hold(e);
-	e->fx->server->entry_valid = valid;
-	table_end(e, want_positive);
-}
-
-static void file_old_epoch(struct kunit *test)
-{
-	struct table_entry *e = table_begin(test);
-
-	table_add(e, S_IFREG | 0644);
-	table_hold(e);
-	table_change_parent(e);
-	fuse_fx_inc_epoch(e->fx);
-	table_judge(e, want_positive);
-}
-
 /*
  * One of several names: the others are as before. A delete takes all links from
  * the inode, though, also that of a name which is still there: 7.3 as shipped does
@@ -449,10 +435,10 @@ static void hard_link(struct kunit *test)
 	unsigned int lookups;
 	char other[64];
 
-	e->nodeid = fuse_fake_add(e->fx->server, e->path, S_IFREG | 0644);
+	table_add(e, S_IFREG | 0644);
+	table_hold(e);
 	fuse_fake_link(e->fx->server, e->path, table_path(e, other, "other"));
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(e->fx, other), 0);
-	table_hold(e);
 	table_change_parent(e);
 	table_judge(e, want_positive);
 	if (e->parent != IN_UNHASHED) {
@@ -481,199 +467,70 @@ static void generation(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, d_unhashed(next));
 }
 
-static void directory(struct kunit *test)
+/* Is something mounted on the entry, or on the directory below it? */
+static bool table_mounted(struct table_entry *e, const char *below)
 {
-	struct table_entry *e = table_begin(test);
-
-	table_add(e, S_IFDIR | 0755);
-	table_end(e, want_positive);
-}
-
-static void directory_held(struct kunit *test)
-{
-	struct table_entry *e = table_begin(test);
-
-	table_add(e, S_IFDIR | 0755);
-	table_hold(e);
-	table_end(e, want_positive);
-}
-
-/* Names in it that are cached as absent do not keep it. */
-static void directory_negative_child(struct kunit *test)
-{
-	struct table_entry *e = table_begin(test);
-	char child[64];
-
-	table_add(e, S_IFDIR | 0755);
-	table_hold(e);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(e->fx, table_path(e, child, "entry/none")), -ENOENT);
-	table_end(e, want_positive);
-}
-
-/* Nor does what nobody uses, however deep it is. */
-static void directory_unused_children(struct kunit *test)
-{
-	struct table_entry *e = table_begin(test);
-	char child[64];
-
-	table_add(e, S_IFDIR | 0755);
-	table_hold(e);
-	fuse_fake_add(e->fx->server, table_path(e, child, "entry/sub"), S_IFDIR | 0755);
-	fuse_fake_add(e->fx->server, table_path(e, child, "entry/sub/file"), S_IFREG | 0644);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(e->fx, child), 0);
-	table_end(e, want_positive);
-}
-
-static void directory_held_child(struct kunit *test)
-{
-	struct table_entry *e = table_begin(test);
-	char child[64];
-
-	table_add(e, S_IFDIR | 0755);
-	table_hold(e);
-	fuse_fake_add(e->fx->server, table_path(e, child, "entry/file"), S_IFREG | 0644);
-	fuse_fx_hold(e->fx, child);
-	table_end(e, want_busy);
-}
-
-/* One that is in use far below keeps everything above it. */
-static void directory_held_below(struct kunit *test)
-{
-	struct table_entry *e = table_begin(test);
-	char child[64];
-
-	table_add(e, S_IFDIR | 0755);
-	table_hold(e);
-	fuse_fake_add(e->fx->server, table_path(e, child, "entry/sub"), S_IFDIR | 0755);
-	fuse_fake_add(e->fx->server, table_path(e, child, "entry/sub/file"), S_IFREG | 0644);
-	fuse_fx_hold(e->fx, child);
-	table_end(e, want_busy);
+	if (*below)
+		return fuse_fx_cached(e->fx, e->held, "sub") & FUSE_FX_MOUNTPOINT;
+	return d_mountpoint(e->held);
 }
 
 /*
- * Something is mounted on @mountpoint, in a namespace that lasts while somebody
- * waits for an answer in there.
- */
-static struct kunit_thread *table_mount(struct table_entry *e, const char *mountpoint,
-					const char *below)
-{
-	struct fuse_fx_op walk = { .path = { below } };
-	struct kunit *test = e->fx->test;
-	struct kunit_thread *thread;
-
-	fuse_fake_submount(e->fx->server, mountpoint);
-	FUSE_ASSERT_ERR(test, fuse_fx_stat(e->fx, mountpoint), 0);
-	thread = fuse_fx_run_to(e->fx, fuse_fx_do_walk_mounts, &walk, FUSE_LOOKUP,
-				FUSE_FAKE_STOP_BEFORE);
-	return thread;
-}
-
-static void table_unmount(struct table_entry *e, struct kunit_thread *thread)
-{
-	struct kunit *test = e->fx->test;
-	int err;
-
-	fuse_fake_let_go(e->fx->server);
-	KUNIT_ASSERT_TRUE(test, kunit_thread_join(thread, &err));
-	KUNIT_EXPECT_EQ(test, err, -ENOENT);
-}
-
-/*
- * The notifications one after the other, and an entry for each: it takes some ticks
+ * Something is mounted there, in a namespace that lasts while somebody waits for an
+ * answer in it. It goes with the entry, but expiring the entry changes no mount. The
+ * notifications are sent one after the other, with an entry for each: it takes some ticks
  * until the last of the mounts has ended.
  */
-static void table_each_notification(struct kunit *test, void (*row)(struct table_entry *e))
+static void table_mount(struct kunit *test, const char *below, int err)
 {
+	const struct table_want want[TABLE_NOTIFICATIONS] = {
+		[INVAL]		= { 0, DROPPED },
+		[EXPIRE]	= { 0, KEPT },
+		[DELETE]	= { 0, DELETED },
+		[DELETE_OTHER]	= { -ENOENT, DROPPED },
+		[DELETE_EXPIRE]	= { err, KEPT },
+		[DELETE_OTHER_EXPIRE] = { -ENOENT, KEPT },
+	};
 	struct table_entry *e = table_begin(test);
+	struct fuse_fixture *fx = e->fx;
+	char mountpoint[64], inside[72];
+	struct fuse_fx_op walk = { .path = { inside } };
+	struct kunit_thread *thread;
+	int result;
 
 	for (e->notification = 0; e->notification < TABLE_NOTIFICATIONS; e->notification++) {
 		e->name = table_notifications[e->notification];
 		table_set_path(e, "");
-		row(e);
+		snprintf(mountpoint, sizeof(mountpoint), "%s%s", e->path, below);
+		snprintf(inside, sizeof(inside), "%s/none", mountpoint);
+		e->nodeid = fuse_fake_add(fx->server, e->path, S_IFDIR | 0755);
+		if (*below)
+			fuse_fake_add(fx->server, mountpoint, S_IFDIR | 0755);
+		fuse_fake_submount(fx->server, mountpoint);
+		FUSE_ASSERT_ERR(test, fuse_fx_stat(fx, mountpoint), 0);
+		table_hold(e);
+		thread = fuse_fx_run_to(fx, fuse_fx_do_walk_mounts, &walk, FUSE_LOOKUP,
+					FUSE_FAKE_STOP_BEFORE);
+		KUNIT_EXPECT_TRUE(test, table_mounted(e, below));
+
+		table_judge(e, want);
+		table_expect(e, want[e->notification].answer, "mounted on",
+			     table_mounted(e, below), want[e->notification].fate == KEPT);
+		fuse_fake_let_go(fx->server);
+		KUNIT_ASSERT_TRUE(test, kunit_thread_join(thread, &result));
+		KUNIT_EXPECT_EQ(test, result, -ENOENT);
 	}
-}
-
-/* What is mounted on the entry goes with it, but expiring it changes no mount. */
-static void mount_point_row(struct table_entry *e)
-{
-	static const struct table_want want[TABLE_NOTIFICATIONS] = {
-		[INVAL]		= { 0, DROPPED },
-		[EXPIRE]	= { 0, KEPT },
-		[DELETE]	= { 0, DELETED },
-		[DELETE_OTHER]	= { -ENOENT, DROPPED },
-		[DELETE_EXPIRE]	= { -EBUSY, KEPT },
-		[DELETE_OTHER_EXPIRE] = { -ENOENT, KEPT },
-	};
-	struct kunit *test = e->fx->test;
-	struct kunit_thread *thread;
-	struct dentry *entry;
-	char below[64];
-
-	snprintf(below, sizeof(below), "%s/none", e->path);
-	e->nodeid = fuse_fake_add(e->fx->server, e->path, S_IFDIR | 0755);
-	thread = table_mount(e, e->path, below);
-	table_hold(e);
-	entry = fuse_fx_hold(e->fx, e->path);
-	KUNIT_EXPECT_TRUE(test, d_mountpoint(entry));
-
-	table_judge(e, want);
-	table_expect(e, want[e->notification].answer, "mounted on", d_mountpoint(entry),
-		     want[e->notification].fate == KEPT);
-	table_unmount(e, thread);
 }
 
 static void mount_point(struct kunit *test)
 {
-	table_each_notification(test, mount_point_row);
+	table_mount(test, "", -EBUSY);
 }
 
 /* Below the entry, it is a child in use until it is detached. */
-static void mount_below_row(struct table_entry *e)
-{
-	static const struct table_want want[TABLE_NOTIFICATIONS] = {
-		[INVAL]		= { 0, DROPPED },
-		[EXPIRE]	= { 0, KEPT },
-		[DELETE]	= { 0, DELETED },
-		[DELETE_OTHER]	= { -ENOENT, DROPPED },
-		[DELETE_EXPIRE]	= { -ENOTEMPTY, KEPT },
-		[DELETE_OTHER_EXPIRE] = { -ENOENT, KEPT },
-	};
-	struct kunit *test = e->fx->test;
-	struct kunit_thread *thread;
-	char sub[56], below[64];
-	struct dentry *entry;
-
-	snprintf(sub, sizeof(sub), "%s/sub", e->path);
-	snprintf(below, sizeof(below), "%s/none", sub);
-	table_add(e, S_IFDIR | 0755);
-	table_hold(e);
-	entry = fuse_fx_hold(e->fx, e->path);
-	fuse_fake_add(e->fx->server, sub, S_IFDIR | 0755);
-	thread = table_mount(e, sub, below);
-	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(e->fx, entry, "sub") & FUSE_FX_MOUNTPOINT);
-
-	table_judge(e, want);
-	table_expect(e, want[e->notification].answer, "with a mount below",
-		     fuse_fx_cached(e->fx, entry, "sub") & FUSE_FX_MOUNTPOINT,
-		     want[e->notification].fate == KEPT);
-	table_unmount(e, thread);
-}
-
 static void mount_below(struct kunit *test)
 {
-	table_each_notification(test, mount_below_row);
-}
-
-/*
- * The directory has been removed, but a dentry in it is in use. A notification does
- * the same to it as in any other directory.
- */
-static void table_remove_parent(struct kunit *test, struct table_entry *e,
-				const struct table_want *want)
-{
-	FUSE_EXPECT_ERR(test, fuse_fx_rmdir(e->fx, "dir"), 0);
-	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(e->dir)));
-	table_judge(e, want);
+	table_mount(test, "/sub", -ENOTEMPTY);
 }
 
 static struct table_entry *table_begin_in_dir(struct kunit *test)
@@ -686,34 +543,39 @@ static struct table_entry *table_begin_in_dir(struct kunit *test)
 	return e;
 }
 
-static void parent_removed_negative(struct kunit *test)
+/*
+ * The directory has been removed, but a dentry in it is in use. A notification does
+ * the same to it as in any other directory.
+ */
+static void table_parent_removed(struct kunit *test, umode_t type)
 {
 	struct table_entry *e = table_begin_in_dir(test);
 
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
-	e->held = fuse_fx_hold_cached(e->fx, e->dir, e->name);
-	KUNIT_ASSERT_NOT_NULL(test, e->held);
-	table_remove_parent(test, e, want_negative);
+	if (type)
+		table_add(e, type | 0755);
+	else
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(e->fx, e->path), -ENOENT);
+	table_hold(e);
+	if (type)
+		fuse_fake_remove(e->fx->server, e->path);
+	FUSE_EXPECT_ERR(test, fuse_fx_rmdir(e->fx, "dir"), 0);
+	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(e->dir)));
+	table_judge(e, type ? want_positive : want_negative);
+}
+
+static void parent_removed_negative(struct kunit *test)
+{
+	table_parent_removed(test, 0);
 }
 
 static void parent_removed_file(struct kunit *test)
 {
-	struct table_entry *e = table_begin_in_dir(test);
-
-	table_add(e, S_IFREG | 0644);
-	table_hold(e);
-	fuse_fake_remove(e->fx->server, e->path);
-	table_remove_parent(test, e, want_positive);
+	table_parent_removed(test, S_IFREG);
 }
 
 static void parent_removed_directory(struct kunit *test)
 {
-	struct table_entry *e = table_begin_in_dir(test);
-
-	table_add(e, S_IFDIR | 0755);
-	table_hold(e);
-	fuse_fake_remove(e->fx->server, e->path);
-	table_remove_parent(test, e, want_positive);
+	table_parent_removed(test, S_IFDIR);
 }
 
 /*
@@ -838,24 +700,24 @@ static void hash_collision(struct kunit *test)
 }
 
 static struct kunit_case fuse_inval_table_cases[] = {
-	TABLE_CASE(negative, table_all),
-	TABLE_CASE(negative_held, table_all),
-	TABLE_CASE(negative_expired, table_all),
-	TABLE_CASE(negative_old_epoch, table_all),
-	TABLE_CASE(file, table_all),
-	TABLE_CASE(file_held, table_all),
+	TABLE_ROW(negative),
+	TABLE_ROW(negative_held),
+	TABLE_ROW(negative_expired),
+	TABLE_ROW(negative_old_epoch),
+	TABLE_ROW(file),
+	TABLE_ROW(file_held),
 	TABLE_CASE(file_open, table_all),
-	TABLE_CASE(file_expired, table_all),
-	TABLE_CASE(file_timed_out, table_all),
-	TABLE_CASE(file_old_epoch, table_all),
+	TABLE_ROW(file_expired),
+	TABLE_ROW(file_timed_out),
+	TABLE_ROW(file_old_epoch),
 	TABLE_CASE(hard_link, table_all),
 	TABLE_CASE(generation, table_all),
-	TABLE_CASE(directory, table_all),
-	TABLE_CASE(directory_held, table_all),
-	TABLE_CASE(directory_negative_child, table_all),
-	TABLE_CASE(directory_unused_children, table_all),
-	TABLE_CASE(directory_held_child, table_all),
-	TABLE_CASE(directory_held_below, table_all),
+	TABLE_ROW(directory),
+	TABLE_ROW(directory_held),
+	TABLE_ROW(directory_negative_child),
+	TABLE_ROW(directory_unused_children),
+	TABLE_ROW(directory_held_child),
+	TABLE_ROW(directory_held_below),
 	KUNIT_CASE(mount_point),
 	KUNIT_CASE(mount_below),
 	TABLE_CASE(parent_removed_negative, table_notified),
@@ -870,14 +732,14 @@ static struct kunit_case fuse_inval_table_cases[] = {
 
 /* Those to which delete_stale makes a difference, or might. */
 static struct kunit_case fuse_inval_table_stale_cases[] = {
-	TABLE_CASE(negative, table_all),
-	TABLE_CASE(negative_held, table_all),
-	TABLE_CASE(file, table_all),
-	TABLE_CASE(file_held, table_all),
+	TABLE_ROW(negative),
+	TABLE_ROW(negative_held),
+	TABLE_ROW(file),
+	TABLE_ROW(file_held),
 	TABLE_CASE(file_open, table_all),
-	TABLE_CASE(directory, table_all),
-	TABLE_CASE(directory_held, table_all),
-	TABLE_CASE(directory_held_child, table_all),
+	TABLE_ROW(directory),
+	TABLE_ROW(directory_held),
+	TABLE_ROW(directory_held_child),
 	{}
 };
 
