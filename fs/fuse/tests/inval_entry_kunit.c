@@ -258,6 +258,28 @@ static void parent_attributes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "dir/sibling"), 0);
 }
 
+/*
+ * The directory was removed but is still in use, and so is a name in it that was
+ * cached as absent. Nobody can look it up there any more; it is invalidated like
+ * any other.
+ */
+static void parent_deleted(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct dentry *dir;
+	u64 nodeid;
+
+	nodeid = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	dir = fuse_fx_hold(fx, "dir");
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
+	KUNIT_ASSERT_NOT_NULL(test, fuse_fx_hold_cached(fx, dir, "none"));
+	FUSE_EXPECT_ERR(test, fuse_fx_rmdir(fx, "dir"), 0);
+
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, nodeid, "none"), 0);
+	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, dir, "none"));
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, nodeid, "never"), -ENOENT);
+}
+
 static void parent_unknown(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -347,6 +369,7 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(exchanged),
 	KUNIT_CASE(hard_link),
 	KUNIT_CASE(parent_attributes),
+	KUNIT_CASE(parent_deleted),
 	KUNIT_CASE(parent_unknown),
 	KUNIT_CASE(parent_not_kept),
 	KUNIT_CASE(not_cached),

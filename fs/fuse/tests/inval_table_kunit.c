@@ -380,8 +380,9 @@ static void table_row(struct kunit *test)
 	unsigned int valid = e->fx->server->entry_valid;
 	char path[64];
 
-	while (strcmp(row->name, test->name))
+	while (row < table_rows + ARRAY_SIZE(table_rows) && strcmp(row->name, test->name))
 		row++;
+	KUNIT_ASSERT_PTR_NE_MSG(test, row, table_rows + ARRAY_SIZE(table_rows), "no such row");
 	if (row->stale == TIMED_OUT)
 		e->fx->server->entry_valid = 0;
 	if (row->type)
