@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import selectors
 import subprocess
 import tempfile
@@ -15,7 +14,7 @@ from typing import Iterator
 
 from lib.base import progress
 from lib.kernel import Kernel, kill_kernels
-from lib.log import KTAP, REPORT, REPORT_PART, RESULT, SUBTEST
+from lib.log import REPORT, Lines, Reader
 
 SILENCE = 20.0  # seconds without output after which a kernel counts as hung, if there is no good boot to compare with
 
@@ -25,14 +24,11 @@ class Boot:
     without failure: it shows how many results to expect, and how long a boot may print nothing."""
 
     def __init__(self, kernel: Kernel, name: str, arguments: list[str], uml_dir: str, good: Boot | None) -> None:
-        self.name, self.expected = name, good.results if good else 0
+        self.name, self.expected = name, good.log.results if good else 0
         self.patience = max(3.0, 10 * good.longest) if good else SILENCE
-        self.longest, self.end_by = 0.0, time.monotonic() + kernel.args.timeout
+        self.longest, self.heard, self.end_by = 0.0, time.monotonic(), time.monotonic() + kernel.args.timeout
         self.fate: str | None = None
-        self.results = self.suites = 0
-        self.report = False  # the message is a report of the kernel, not of a test
-        self.halted, self.message, self.last, self.rest, self.heard = False, "", "boot", b"", time.monotonic()
-        self.names: dict[int, str] = {}  # of the tests around a line, by their indentation
+        self.lines, self.log = Lines(), Reader()
         options = [option.split("=", 1)[1] for option in kernel.boot_options]
         self.child = subprocess.Popen(
             [kernel.linux, "kunit.enable=1", "kunit.filter=speed>very_slow", "mem=1G", "console=tty", "kunit_shutdown=halt",
@@ -44,48 +40,35 @@ class Boot:
     def read(self) -> None:
         chunk = os.read(self.out.fileno(), 1 << 16)
         self.longest, self.heard = max(self.longest, self.silence()), time.monotonic()
-        *lines, self.rest = (self.rest + chunk).split(b"\n")
-        for words in lines:
+        for line in self.lines(chunk):
             if self.fate is None:
-                self.read_line(re.sub(r"^\[ *\d+\.\d+\] ", "", words.decode(errors="replace").rstrip()))
+                self.read_line(line)
         if self.fate is None and not chunk:
-            whole = self.halted and not self.suites and not self.report and self.results >= self.expected
-            self.fate = "" if whole else self.died("crashes")
+            whole = self.log.halted and not self.log.left and not self.log.reports and self.log.results >= self.expected
+            self.fate = "" if whole else self.died(self.said() or "crashes")
 
-    def read_line(self, text: str) -> None:
-        result, subtest, plan = RESULT.match(text), SUBTEST.match(text), re.match(r"1\.\.(\d+)$", text)
-        self.halted |= text == "reboot: System halted"
-        self.suites += int(plan[1]) if plan else 0
-        if result:
-            self.names = {indent: name for indent, name in self.names.items() if indent <= len(result[1]) != 0}
-            if "not ok" in text or self.report:
-                self.fate = f"{self.where()}.{result[2]}: {self.message}"
-            self.last, self.results, self.message = result[2], self.results + 1, ""
-            self.suites -= not result[1]
-        elif subtest:
-            self.names = {indent: name for indent, name in self.names.items() if indent < len(subtest[1])}
-            self.names[len(subtest[1])] = subtest[2]
-        elif REPORT.search(text):
-            self.message = ""
-            self.fate = self.died(text.strip())
-        elif " FAILED at " in text:
-            self.message = text.split(" FAILED at ")[1]
-        elif REPORT_PART.search(text) or (self.suites or self.message) and not KTAP.match(text):
-            self.report |= not self.message
-            self.message = f"{self.message} {text.strip()}".strip()
+    def read_line(self, line: str) -> None:
+        results = self.log.results
+        said = self.said()  # a result ends that
+        self.log.read(line)
+        if self.log.reports and REPORT.search(self.log.reports[-1].text):
+            self.fate = self.died(self.log.reports[-1].text)
+        elif self.log.results > results and (self.log.failed or self.log.reports):
+            self.fate = f"{'.'.join(self.log.path)}: {said}"
 
-    def where(self) -> str:
-        return ".".join(name for _, name in sorted(self.names.items()))
+    def said(self) -> str:
+        """What is wrong in the case that runs."""
+        return self.log.message or " ".join(line.strip() for report in self.log.reports for line in report.lines)
 
     def died(self, how: str) -> str:
-        return f"{self.where()} after {self.last}: {self.message or how}"
+        return f"{'.'.join(self.log.above())} after {self.log.path[-1] if self.log.path else 'boot'}: {how}"
 
     def silence(self) -> float:
         return time.monotonic() - self.heard
 
     def ended(self) -> bool:
-        if self.fate is None and (self.silence() > (1 if self.message else self.patience) or time.monotonic() > self.end_by):
-            self.fate = self.died("hangs")
+        if self.fate is None and (self.silence() > (1 if self.said() else self.patience) or time.monotonic() > self.end_by):
+            self.fate = self.died(self.said() or "hangs")
         return self.fate is not None
 
     def end(self) -> None:

@@ -193,7 +193,7 @@ def take_stories(outcome: Outcome, cells: dict[str, Cell]) -> None:
         cells[f"{LIBFUSE}.end"] = Cell("hangs", 1, 1, [["", f"the kernel, {outcome.died}"]])
     for report in outcome.reports:
         cells[LOG].verdict, cells[LOG].failed = "fails", cells[LOG].failed or 1
-        cells[LOG].messages.append([str(report), report.text])
+        cells[LOG].messages.append([f"in {outcome.name}, {report}", report.text])
 
 
 def take(result: Result, cells: dict[str, Cell]) -> None:

@@ -16,47 +16,39 @@ from typing import Any
 
 from lib.base import ROOT, Stop, progress, read, run
 from lib.kernel import Kernel, flush_log, kill_kernels
-from lib.log import REPORT, REPORT_PART, Report, failures, parse
+from lib.log import REPORT, Lines, Reader, failures, parse
 
 SELFTESTS = "tools/testing/selftests/filesystems/fuse"
 NOBODY = 65534
 
 
-class Outcome:
-    """The result of a program: what it printed as KTAP, and what the kernel's log says."""
+class Outcome(Reader):
+    """The result of a program: what it printed as KTAP, and what the kernel's log says meanwhile."""
 
     def __init__(self, name: str, log: str) -> None:
+        super().__init__(silent=False)
         self.name, self.log = name, log
         self.lines: list[str] = []  # the program's
-        self.reports: list[Report] = []
-        self.where = "at boot"
         self.status: int | None = None
-        self.halted = False
-        self.died = ""  # where, if the kernel did not come to its end
-        self.tests: Any = None
 
     def read_program(self, line: str) -> None:
         begins, ends = re.match(r"# +RUN +(\S+)", line), re.match("# guest: status (\\d+)", line)
         if ends:
             self.status, self.where = int(ends[1]), "at shutdown"
-            return
-        self.where = begins[1] if begins else self.where
-        self.lines.append(line)
+        else:
+            self.where = begins[1] if begins else self.where
+            self.lines.append(line)
 
     def read_kernel(self, line: str) -> None:
-        self.halted |= line == "reboot: Power down"
-        if re.match(r"kmemleak: \d+ new", line):
-            return  # tools/data/guest/init prints each of them, and has cleared those of the boot
-        if REPORT.search(line) and self.reports and not REPORT.search(self.reports[-1].text):
-            self.reports[-1].add(line)
-        elif REPORT.search(line) or "cut here" in line or not self.reports and REPORT_PART.search(line):
-            self.reports.append(Report(line.strip(), f"in {self.name}, {self.where}"))
+        if REPORT.search(line) and self.report and REPORT.search(self.report.text):
+            self.report = None  # nothing else tells where one ends
+        if not re.match(r"kmemleak: \d+ new", line):  # tools/data/guest/init prints each of them
+            super().read_kernel(line)
 
     @property
     def passed(self) -> bool:
         """All tests of the plan have a result, and not all of them were skipped."""
-        counts = self.tests.counts
-        return bool(self.tests.expected_count and counts.passed) and not (self.died or self.status or self.reports or counts.failed or counts.crashed or counts.errors)
+        return bool(self.tests.expected_count and self.tests.counts.passed) and not self.status and super().passed
 
 
 def check_libfuse() -> None:
@@ -131,11 +123,11 @@ def boot(kernel: Kernel, files: list[str], command: list[str], limit: int, **env
 
 def listen(outcome: Outcome, child: subprocess.Popen[bytes], log: Any, limit: int, mconsole: str) -> None:
     """Reads what the program and the kernel print, until the kernel ends or the time is up."""
-    rest = {child.stdout: b"", child.stderr: b""}
+    readers = {child.stdout: (Lines(), outcome.read_program, ""), child.stderr: (Lines(), outcome.read_kernel, "kernel: ")}
     end = time.monotonic() + limit
     with selectors.DefaultSelector() as selector:
-        for stream in rest:
-            selector.register(stream, selectors.EVENT_READ)  # type: ignore[arg-type]
+        for stream, reader in readers.items():
+            selector.register(stream, selectors.EVENT_READ, reader)  # type: ignore[arg-type]
         while selector.get_map():
             progress.tick()
             if time.monotonic() > end and not outcome.died:
@@ -143,15 +135,13 @@ def listen(outcome: Outcome, child: subprocess.Popen[bytes], log: Any, limit: in
                 flush_log(mconsole)
                 child.kill()
             for key, _ in selector.select(0.2):
-                stream: Any = key.fileobj
-                chunk = os.read(stream.fileno(), 1 << 16)
-                *lines, rest[stream] = (rest[stream] + (chunk or b"\n" * bool(rest[stream]))).split(b"\n")
-                for words in lines:
-                    line = re.sub(r"^\[ *\d+\.\d+\] ", "", words.decode(errors="replace").rstrip())
-                    log.write(("kernel: " if stream is child.stderr else "") + line + "\n")
-                    (outcome.read_kernel if stream is child.stderr else outcome.read_program)(line)
+                lines, read_line, whose = key.data
+                chunk = os.read(key.fd, 1 << 16)
+                for line in lines(chunk):
+                    log.write(f"{whose}{line}\n")
+                    read_line(line)
                 if not chunk:
-                    selector.unregister(stream)
+                    selector.unregister(key.fileobj)
     if not outcome.died and (outcome.status is None or not outcome.halted):
         outcome.died = f"crashed, {outcome.where}"
 
@@ -181,6 +171,6 @@ def print_outcomes(outcomes: list[Outcome]) -> None:
         if outcome.died:
             print(f"  kernel   {outcome.died}")
         for report in outcome.reports[:5]:
-            print(f"  log      {report.text}\n             {report}")
+            print(f"  log      {report.text}\n             in {outcome.name}, {report}")
         if not outcome.passed:
             print(f"  see      {outcome.log}")

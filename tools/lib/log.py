@@ -21,12 +21,21 @@ REPORT = re.compile(
     r"|DEBUG_LOCKS_WARN|printk messages dropped|locks? still held|held lock freed|VFS: Busy inodes|corruption|Kernel panic|Kernel mode fault")
 REPORT_PART = re.compile("cut here|Call Trace:")
 KTAP = re.compile(r" *(KTAP version \d|1\.\.\d|(not )?ok \d|#|$)")
-RESULT = re.compile(r"( *)(?:not )?ok \d+ (?:- )?([^#]*[^# ])")
-SUBTEST = re.compile(r"( *)# Subtest: (.*)")
+RESULT = re.compile(r"( *)(not )?ok \d+ (?:- )?([^#]*[^# ])")
+
+
+class Lines:
+    """Splits what a kernel prints, which is read in pieces, into complete lines without times. An empty piece ends it."""
+    rest = b""
+
+    def __call__(self, piece: bytes) -> list[str]:
+        *lines, self.rest = (self.rest + (piece or b"\n" * bool(self.rest))).split(b"\n")
+        return [re.sub(r"^\[ *\d+\.\d+\] ", "", line.decode(errors="backslashreplace").rstrip("\r")) for line in lines]
 
 
 def read_log(path: str) -> list[str]:
-    return [re.sub(r"^\[ *\d+\.\d+\] ", "", line) for line in read(path).split("\n")]
+    with open(path, "rb") as file:
+        return Lines()(file.read() + b"\n")
 
 
 def parse(src: str, lines: list[str]) -> Any:
@@ -39,8 +48,8 @@ def parse(src: str, lines: list[str]) -> Any:
 class Report:
     """Something the kernel printed that is no test's output: what it says, and during which case."""
 
-    def __init__(self, text: str, where: str = "") -> None:
-        self.text, self.where = text, where  # "at boot" or "at shutdown", else it is in:
+    def __init__(self, text: str, where: str) -> None:
+        self.text, self.where = text, where  # see Reader, or "": it is in:
         self.case: tuple[str, ...] = ()
         self.lines = [text]
 
@@ -53,58 +62,93 @@ class Report:
         return self.where or "in " + ".".join(self.case)
 
 
-class Result:
-    """The result of a boot: kunit.py's results, and what the kernel's log says beyond them."""
+class Reader:
+    """What a kernel has printed so far: its reports, the tests that have ended, with their results, and those that run. It
+    reads a line at a time."""
+    tests: Any = None  # kunit.py's results, if it was asked
+    died = ""  # where, if the kernel did not come to its end
 
-    def __init__(self, lines: list[str], hung: str | bool, tests: Any, silent: bool = True) -> None:
-        self.tests, self.counts, self.hung = tests, tests.counts, hung
+    def __init__(self, silent: bool = True) -> None:
         self.silent = silent  # no driver says anything during the tests
+        self.where = "at boot"  # or "": in the tests, or "at shutdown"
+        self.halted, self.booted = False, False
         self.reports: list[Report] = []
-        self.died = ""  # where, if it did not come to its end
-        self.died_in = ""  # the case, if known
-        self.ended: set[str] = set()  # suites and cases
-        self.parameter = ""  # the last one that ended, of a case that did not
+        self.report: Report | None = None  # the one that goes on
+        self.assertion = False  # its lines may say anything
+        self.message = ""  # what failed in the case that runs, and how
         self.names: dict[int, str] = {}  # of the tests around a line, by their indentation
-        self.flushed = TIME_IS_UP in lines
-        end = lines.index(TIME_IS_UP) if self.flushed else len(lines)
-        lines, self.asked = lines[:end], "\n".join(lines[end:])  # what a hung one was doing
-        halted = any(re.match("reboot: (System halted|Restarting|Power)", line) for line in lines)
-        self.unfinished = bool(hung) or not halted
-        top = [i for i, line in enumerate(lines) if re.match(r"KTAP version 1$|(not )?ok \d", line)]
-        self.booted = bool(top)
-        self.left_behind = next(iter(re.findall(r"# SKIP (.*) left a lock or a thread behind", "\n".join(lines))), "")
-        self.read(lines, top[0] if top else len(lines), top[-1] if top and halted else len(lines))
-        if self.unfinished:
-            self.died = "at boot"
+        self.path: tuple[str, ...] = ()  # of the last result
+        self.failed = False  # what that result is
+        self.left = self.results = 0  # suites to come; results there were
+        self.ended: set[str] = set()  # suites and cases
 
-    def read(self, lines: list[str], first: int, last: int) -> None:
-        report: Report | None = None
-        assertion = False  # its lines may say anything
-        for i, line in enumerate(lines):
-            inside = first <= i <= last
-            if i == last + 1 or inside and KTAP.match(line):
-                report = None
-            if inside and KTAP.match(line):
-                assertion = " FAILED at " in line or assertion and not line
-                self.read_ktap(line)
-            elif report and "cut here" not in line:
-                report.add(line)
-            elif self.silent and inside and not assertion or REPORT.search(line) or REPORT_PART.search(line):
-                report = Report(line.strip(), "" if inside else "at boot" if i < first else "at shutdown")
-                self.reports.append(report)
+    def read(self, line: str) -> None:
+        if self.where and re.match(r"KTAP version 1$|(not )?ok \d", line):
+            self.where, self.booted = "", True
+        elif line.startswith("reboot: "):
+            self.where = "at shutdown"
+        if self.where or not KTAP.match(line):
+            self.read_kernel(line)
+        else:
+            self.read_ktap(line)
+
+    def read_kernel(self, line: str) -> None:
+        self.halted |= bool(re.match("reboot: (System halted|Restarting|Power)", line))
+        if self.report and "cut here" not in line:
+            self.report.add(line)
+        elif self.silent and not self.where and not self.assertion or REPORT.search(line) or REPORT_PART.search(line):
+            self.report = Report(line.strip(), self.where)
+            self.reports.append(self.report)
+        elif self.assertion:
+            self.message += " " + line.strip()
 
     def read_ktap(self, line: str) -> None:
-        subtest, result = SUBTEST.match(line), RESULT.match(line)
-        if subtest:
+        self.report = None
+        self.assertion = " FAILED at " in line or self.assertion and not line
+        subtest, result, plan = re.match("( *)# Subtest: (.*)", line), RESULT.match(line), re.match(r"1\.\.(\d+)$", line)
+        if plan:
+            self.left += int(plan[1])
+        elif subtest:
+            self.names = {indent: name for indent, name in self.names.items() if indent < len(subtest[1])}
             self.names[len(subtest[1])] = subtest[2]
         elif result:
             depth = len(result[1])
-            path = (*(n for indent, n in sorted(self.names.items()) if indent <= depth and depth), result[2])
+            self.names = {indent: name for indent, name in self.names.items() if indent <= depth and depth}
+            self.path, self.failed, self.message = (*self.above(), result[3]), bool(result[2]), ""
+            self.results += 1
+            self.ended.add(".".join(self.path))
             for report in self.reports:
                 if not report.where and not report.case:
-                    report.case = path  # printed before its result
-            self.ended.add(".".join(path))
-            self.parameter = result[2] if depth > 4 else ""
+                    report.case = self.path  # printed before its result
+            self.left -= not depth
+            self.where = "at shutdown" if self.left <= 0 and not depth else ""
+        elif " FAILED at " in line:
+            self.message = line.split(" FAILED at ")[1]
+
+    def above(self) -> list[str]:
+        return [name for _, name in sorted(self.names.items())]
+
+    @property
+    def passed(self) -> bool:
+        counts = self.tests.counts
+        return not (self.died or self.reports or counts.failed or counts.crashed or counts.errors)
+
+
+class Result(Reader):
+    """What a boot came to: kunit.py's results, and what the kernel's log says beyond them."""
+
+    def __init__(self, lines: list[str], hung: str | bool, tests: Any, silent: bool = True) -> None:
+        super().__init__(silent)
+        self.tests, self.counts, self.hung = tests, tests.counts, hung
+        self.died_in = ""  # the case, if known
+        self.flushed = TIME_IS_UP in lines
+        end = lines.index(TIME_IS_UP) if self.flushed else len(lines)
+        self.asked = "\n".join(lines[end:])  # what a hung one was doing
+        for line in lines[:end]:
+            self.read(line)
+        self.left_behind = next(iter(re.findall(r"# SKIP (.*) left a lock or a thread behind", "\n".join(lines))), "")
+        if self.hung or not self.halted:
+            self.died = "at boot"
 
     def find_where(self, cases: list[str]) -> None:
         """Where the kernel was: in the first case, given all in their order, that did not end."""
@@ -113,17 +157,12 @@ class Result:
             self.died = "after the last case" if cases else "in a case that kunit.py --list_tests does not list"
             return
         self.died_in = left[0]
-        self.died = f"in {left[0]}" + (f', after parameter "{self.parameter}"' if self.parameter else "")
+        self.died = f"in {left[0]}" + (f', after parameter "{self.path[2]}"' if self.path[2:] else "")
         if not (self.flushed or self.reports):
             self.died += ", or in the case after that"  # its result may have been kept back
         for report in self.reports:
             if not report.where and not report.case:
                 report.case = tuple(left[0].split("."))
-
-    @property
-    def passed(self) -> bool:
-        counts = self.counts
-        return not (self.died or self.reports or counts.failed or counts.crashed or counts.errors)
 
 
 def failures(test: Any, above: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], list[str]]]:
