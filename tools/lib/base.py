@@ -93,6 +93,14 @@ def read(*path: str) -> str:
         return file.read()
 
 
+def write(path: str, text: str) -> None:
+    """Writes all of a file, or leaves it as it was."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path + ".new", "w") as file:
+        file.write(text)
+    os.replace(path + ".new", path)
+
+
 def positive(text: str) -> int:
     if int(text) < 1:
         raise ValueError
@@ -102,7 +110,6 @@ def positive(text: str) -> int:
 def command(work: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, lock: str = "lock") -> int:
     """Does a command's work, the only one with that lock in this checkout; returns its exit status."""
     args = parser.parse_args()
-    sys.dont_write_bytecode = True
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: signals.append(received))
     name = os.path.basename(sys.argv[0])

@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from lib.guest import Outcome, boot, build_selftests
-from lib.base import BUILD, ROOT, Stop, progress, read, signals
+from lib.base import BUILD, ROOT, Stop, progress, read, signals, write
 from lib.kernel import Kernel
 from lib.log import Result, Schedules, failures
 from lib.stage import overlay
@@ -123,13 +123,6 @@ class Column:
         write(file, json.dumps({"judged": self.judged, "timeout": self.kernel.args.timeout,
                                 "broken": self.broken, "schedules": self.schedules, "waits": self.waits,
                                 "cells": {case: dataclasses.asdict(cell) for case, cell in self.cells.items()}}))
-
-
-def write(path: str, text: str) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path + ".new", "w") as file:
-        file.write(text)
-    os.replace(path + ".new", path)
 
 
 def boot_all(kernel: Kernel) -> tuple[dict[str, Cell], Schedules, dict[str, dict[str, str]]]:

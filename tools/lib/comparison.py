@@ -12,7 +12,7 @@ import statistics
 import time
 from typing import NamedTuple
 
-from lib.base import ROOT, read
+from lib.base import ROOT, read, write
 
 OUT = os.path.join(ROOT, "out")
 
@@ -66,17 +66,15 @@ def spread(values: list[int]) -> str:
     return f"{statistics.median(values):.0f}" + (f" ({min(values)} to {max(values)})" if values[1:] else "")
 
 
-def write(path: str, title: str, what: str, comparisons: list[Comparison]) -> None:
+def write_page(path: str, title: str, what: str, comparisons: list[Comparison]) -> None:
     """Writes PATH.md, with a plot beside it for each table."""
     model = re.findall("^model name\t: (.*)", read("/proc/cpuinfo"), re.M)[:1] or [platform.machine()]
     text = f"# {title}\n\n{os.cpu_count()} x {model[0]}; {time.strftime('%Y-%m-%d')}; {what}"
     for comparison in comparisons:
         plot = f"{path}.{comparison.title.lower().replace(' ', '-')}.svg"
-        with open(plot, "w") as file:
-            file.write(comparison.plot())
+        write(plot, comparison.plot())
         text += f"\n## {comparison.title}\n\n{comparison.table()}\n![ratios]({os.path.basename(plot)})\n"
-    with open(path + ".md", "w") as file:
-        file.write(text)
+    write(path + ".md", text)
 
 
 def remove(path: str) -> None:

@@ -20,7 +20,7 @@ import tempfile
 import time
 from typing import Iterable
 
-from lib.base import BUILD, ROOT, Stop, positive, progress, read, run
+from lib.base import BUILD, ROOT, Stop, positive, progress, read, run, write
 from lib.log import TIME_IS_UP, Result, parse, read_log
 from lib.stage import KUNIT, OUR_FIX, check_tree, patches_of, stage
 
@@ -193,8 +193,7 @@ class Kernel:
             known = os.path.join(self.build_dir, "judge-config")
             if not os.path.exists(known) or read(known) != self.configuration():
                 failed = run(self.kunit("config", *options), log, more=env)
-                with open(known, "w") as file:
-                    file.write("" if failed else self.configuration())
+                write(known, "" if failed else self.configuration())
             configured = "" if failed else read(self.build_dir, ".config")
             failed = failed or run(["make", "-C", self.src, "ARCH=um", f"O={self.build_dir}", jobs,
                                     *(option.split("=", 1)[1] for option in self.make_options), "linux"], log, more=env)
@@ -285,21 +284,23 @@ class Kernel:
         os.replace(kept, self.test_log)
         return re.findall(r"^[^\s.\[]+\.[^\s.]+$", read(log), re.M)
 
-
     def list_schedules(self) -> list[str]:
         """What --schedule chooses from, without where one is stopped."""
         result = self.boot("--kernel_args=fuse_kunit.schedule=", "fuse_inval_race")
         return [f"{parameter.name}:*" for suite in result.tests.subtests for case in suite.subtests for parameter in case.subtests]
 
 
-def add_arguments(parser: argparse.ArgumentParser, fix: bool = True, timeout: int | None = None) -> None:
-    """Adds the options that Kernel() takes."""
+def add_arguments(parser: argparse.ArgumentParser, fix: bool = True, profile: str = "", timeout: int | None = None) -> None:
+    """Adds the options that Kernel() takes; --fix and --profile only if they can be chosen, with this default."""
     parser.set_defaults(fix="ours", profile="fast", arch="um", cross_compile="")
     parser.add_argument("--kdir", metavar="DIR", help="kernel tree: Linux 7.2 or later, without a .config in it, with or "
                         "without git; it is never changed (default: Debian's, from tools/kernel-source)")
     if fix:
         parser.add_argument("--fix", metavar="ours|none|PATCHES", help="ours: fs/fuse/fix/; none: the tree as it is; PATCHES: yours "
                             "in place of ours, for patch -p1: a file, a mailbox, a folder or a pattern (default: ours)")
+    if profile:
+        parser.add_argument("--profile", metavar="NAME[,NAME...]", default=profile, help="kernel configuration: .kunitconfig and "
+                            f"tools/data/profiles/NAME.config, e.g. debug, smp, or debug,smp (default: {profile})")
     parser.add_argument("--timeout", metavar="SECONDS", type=positive, default=timeout,
                         help=f"end a boot after so long (default: {timeout or '120, with the profile debug 600'})")
     parser.add_argument("--jobs", metavar="N", type=positive, default=os.cpu_count() or 1, help="for make -j (default: all CPUs)")

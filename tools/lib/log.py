@@ -208,7 +208,6 @@ class Schedules:
             if end:
                 self.messages.setdefault(re.sub(r"'.*'|\d+|, not .*", "", lines[end]), lines[:end + 1])
 
-
     def where(self, name: str) -> str:
         """What the schedules have in common in which a property did not hold, which locates the mistake."""
         names = [which.split(".") for which in sorted(self.classes[name])]

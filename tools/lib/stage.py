@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import tempfile
 
-from lib.base import BUILD, ROOT, Stop, progress, read
+from lib.base import BUILD, ROOT, Stop, progress, read, write
 
 OVERLAY = ("arch", "Documentation", "fs", "include", "lib", "scripts", "tools/testing")  # these mirror the kernel tree
 OUR_FIX = os.path.join(ROOT, "fs/fuse/fix")
@@ -59,10 +59,8 @@ def patches_of(fix: str) -> list[str]:
         return [fix]
     folder = os.path.join(BUILD, "mailbox")
     shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(folder)
     for number, text in enumerate(patches, 1):
-        with open(os.path.join(folder, f"{number:04}.patch"), "w") as file:
-            file.write(text)
+        write(os.path.join(folder, f"{number:04}.patch"), text)
     return sorted(glob.glob(folder + "/*"))
 
 
@@ -111,6 +109,7 @@ def apply_patch(patch: str, kdir: str, version: str, scratch: str) -> list[str]:
         if not os.path.exists(os.path.join(scratch, path)):
             os.makedirs(os.path.dirname(os.path.join(scratch, path)), exist_ok=True)
             shutil.copy(os.path.join(kdir, path), os.path.join(scratch, path))
+
     def gnu_patch(*options: str) -> subprocess.CompletedProcess[str]:
         # --force: a patch that is applied already must fail, not be reversed
         return subprocess.run(["patch", "-p1", "--fuzz=0", "--force", "--no-backup-if-mismatch", "--reject-file=-",
@@ -151,12 +150,6 @@ def place(origin: str, staged: str, temporary: str, link: bool) -> None:
     os.replace(temporary, staged)
 
 
-def write_manifest(manifest: str, stamps: dict[str, str]) -> None:
-    with open(manifest + ".new", "w") as file:
-        file.write(json.dumps(stamps))
-    os.replace(manifest + ".new", manifest)
-
-
 def stage(kdir: str, version: str, fix: list[str], home: str) -> None:
     """Brings the stage home/src up to date; home/manifest.json lists the files in it."""
     src, manifest = os.path.join(home, "src"), os.path.join(home, "manifest.json")
@@ -183,7 +176,7 @@ def stage(kdir: str, version: str, fix: list[str], home: str) -> None:
         gone = [path for path in old if path not in stamps]
         if old and changed + gone:
             # If we are interrupted, the next run must not trust any of these.
-            write_manifest(manifest, {**old, **dict.fromkeys(changed + gone, "")})
+            write(manifest, json.dumps({**old, **dict.fromkeys(changed + gone, "")}))
             kconfig = any(os.path.basename(path).startswith("Kconfig") for path in changed + gone)
             for config in glob.glob(os.path.join(glob.escape(src), "*/.config")) if kconfig else []:
                 os.unlink(config)  # kunit.py makes it anew: a default may have changed
@@ -196,4 +189,4 @@ def stage(kdir: str, version: str, fix: list[str], home: str) -> None:
             place(origins.get(path) or os.path.join(kdir, path), os.path.join(src, path),
                   os.path.join(scratch, "temporary"), link=not old and path not in origins)
         if changed or gone:
-            write_manifest(manifest, stamps)
+            write(manifest, json.dumps(stamps))

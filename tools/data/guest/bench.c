@@ -55,7 +55,6 @@ static void fail(const char *what, const char *name, int answer)
 
 static void do_init(void *data, struct fuse_conn_info *conn)
 {
-	(void)data;
 	/* Also when nobody has looked at a name yet. */
 	conn->want &= ~(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
 			FUSE_CAP_READDIRPLUS_AUTO);
@@ -86,7 +85,6 @@ static void do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 {
 	struct fuse_entry_param e = entry(ino);
 
-	(void)fi;
 	fuse_reply_attr(req, &e.attr, 3600);
 }
 
@@ -96,8 +94,6 @@ static void do_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t of
 	char buf[1 << 16], name[16];
 	size_t used = 0, len;
 
-	(void)ino;
-	(void)fi;
 	sem_post(&reading);
 	for (; (unsigned long)off < FILES; off++) {
 		struct fuse_entry_param e = entry(FILE_INO + off);
@@ -115,9 +111,6 @@ static void do_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t of
 /* The kernel holds the directory's lock until this answers. */
 static void do_mkdir(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode)
 {
-	(void)dir;
-	(void)name;
-	(void)mode;
 	sem_post(&held);
 	usleep(HOLD_MS * 1000);
 	fuse_reply_err(req, EPERM);
@@ -130,7 +123,6 @@ static const struct fuse_lowlevel_ops ops = {
 
 static void *serve(void *unused)
 {
-	(void)unused;
 	exit(fuse_session_loop(session) ? 1 : 0);
 }
 
