@@ -80,7 +80,7 @@ static void directory(struct kunit *test)
 }
 
 /* What a notification returns, and what becomes of the dentry of "entry", which is in use. */
-static const struct notified_param {
+struct notified_param {
 	const char *name;
 	umode_t type;		/* 0: it is cached that there is nothing */
 	bool expired;		/* before the notification */
@@ -91,26 +91,9 @@ static const struct notified_param {
 	int err;
 	bool hashed;		/* afterwards, but the server is asked first */
 	bool deleted;		/* so that the inode is marked as removed */
-} notified_params[] = {
-	{ "negative inval", 0 },
-	{ "negative expire", 0, .flags = FUSE_EXPIRE_ONLY, .hashed = true },
-	/* A delete of a name that is cached as absent is no more than an inval. */
-	{ "negative delete", 0, .delete = true },
-	{ "positive expired inval", S_IFREG, .expired = true },
-	{ "positive expire", S_IFREG, .flags = FUSE_EXPIRE_ONLY, .hashed = true },
-	{ "positive delete", S_IFREG, .delete = true, .deleted = true },
-	{ "positive delete other", S_IFREG, .delete = true, .other = true, .err = -ENOENT },
-	/* Names in it that are cached as absent, or not in use, do not prevent the delete. */
-	{ "directory delete", S_IFDIR, .delete = true, .deleted = true },
-	{ "directory delete busy", S_IFDIR, .held_child = true, .delete = true, .err = -ENOTEMPTY },
-	/* In no message, only a flag of the function: the inode is marked all the same. */
-	{ "directory delete expire", S_IFDIR, .flags = FUSE_EXPIRE_ONLY, .delete = true,
-	  .deleted = true },
 };
 
-KUNIT_ARRAY_PARAM_DESC(notified, notified_params, name);
-
-static void notified(struct kunit *test)
+static void notify_entry(struct kunit *test)
 {
 	const struct notified_param *param = test->param_value;
 	struct fuse_fixture *fx = test->priv;
@@ -154,6 +137,50 @@ static void notified(struct kunit *test)
 	/* Expired, a dentry that the server confirms stays the same dentry. */
 	if (param->type && param->hashed)
 		KUNIT_EXPECT_FALSE(test, d_unhashed(entry));
+}
+
+static const struct notified_param negative_params[] = {
+	{ "inval", 0 },
+	{ "expire", 0, .flags = FUSE_EXPIRE_ONLY, .hashed = true },
+	/* A delete of a name that is cached as absent is no more than an inval. */
+	{ "delete", 0, .delete = true },
+};
+
+static const struct notified_param positive_params[] = {
+	{ "inval, expired", S_IFREG, .expired = true },
+	{ "expire", S_IFREG, .flags = FUSE_EXPIRE_ONLY, .hashed = true },
+	{ "delete", S_IFREG, .delete = true, .deleted = true },
+	{ "delete of another", S_IFREG, .delete = true, .other = true, .err = -ENOENT },
+};
+
+static const struct notified_param directory_params[] = {
+	/* Names in it that are cached as absent, or not in use, do not prevent the delete. */
+	{ "delete", S_IFDIR, .delete = true, .deleted = true },
+	{ "delete, busy", S_IFDIR, .held_child = true, .delete = true, .err = -ENOTEMPTY },
+	/* In no message, only a flag of the function: the inode is marked all the same. */
+	{ "delete and expire", S_IFDIR, .flags = FUSE_EXPIRE_ONLY, .delete = true,
+	  .deleted = true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(negative_notified, negative_params, name);
+
+static void negative_notified(struct kunit *test)
+{
+	notify_entry(test);
+}
+
+KUNIT_ARRAY_PARAM_DESC(positive_notified, positive_params, name);
+
+static void positive_notified(struct kunit *test)
+{
+	notify_entry(test);
+}
+
+KUNIT_ARRAY_PARAM_DESC(directory_notified, directory_params, name);
+
+static void directory_notified(struct kunit *test)
+{
+	notify_entry(test);
 }
 
 /* A rename that the kernel made: the entry is known by its new name only. */
@@ -364,7 +391,9 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(negative_not_cached),
 	KUNIT_CASE(positive),
 	KUNIT_CASE(directory),
-	KUNIT_CASE_PARAM(notified, notified_gen_params),
+	KUNIT_CASE_PARAM(negative_notified, negative_notified_gen_params),
+	KUNIT_CASE_PARAM(positive_notified, positive_notified_gen_params),
+	KUNIT_CASE_PARAM(directory_notified, directory_notified_gen_params),
 	KUNIT_CASE(renamed),
 	KUNIT_CASE(exchanged),
 	KUNIT_CASE(hard_link),

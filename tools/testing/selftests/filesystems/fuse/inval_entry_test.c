@@ -371,14 +371,18 @@ static void notified(struct __test_metadata *_metadata, const char *parent, mode
 	}
 }
 
-TEST_F(inval_entry, notified)
+TEST_F(inval_entry, positive_notified)
+{
+	notified(_metadata, "files", S_IFREG, false);
+	/* What has expired is still cached, and can be invalidated. */
+	notified(_metadata, "expired", S_IFREG, true);
+}
+
+TEST_F(inval_entry, directory_notified)
 {
 	fuse_ino_t dir;
 	int fd;
 
-	notified(_metadata, "files", S_IFREG, false);
-	/* What has expired is still cached, and can be invalidated. */
-	notified(_metadata, "expired", S_IFREG, true);
 	notified(_metadata, "dirs", S_IFDIR, false);
 
 	/* A child that is in use keeps its directory alive, but not the name of it. */
