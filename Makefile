@@ -15,7 +15,7 @@ timeout = $(if $(TIMEOUT),--timeout '$(TIMEOUT)')
 help:
 	@echo 'make check     build a kernel for UML with the fix, run the suites, give a verdict'
 	@echo 'make selftest  boot that kernel from the files of this machine, and run tests with libfuse'
-	@echo 'make matrix    judge every implementation there has been, and show a table and a page'
+	@echo 'make matrix    judge every implementation there has been, and write a table, also as HTML'
 	@echo 'make mutants   put each small mistake into the fix, and see whether the suites notice it'
 	@echo 'make coverage  what the suites reach of the functions that the fix changes (clang)'
 	@echo 'make repeat    boot the suites N=1000 times, and count what is not a clean pass'
@@ -40,7 +40,8 @@ help:
 	@echo "  SCHEDULE=GLOB   only these schedules of fuse_inval_race, e.g. 'file.inval.unlink:*'"
 	@echo '  SLOW=1          every preemption point'
 	@echo '  TIMEOUT=20      seconds after which a kernel that spins is ended (default: 120; debug: 600)'
-	@echo '  MESSAGES, N, MINUTES of selftest, repeat and soak: how many, how long'
+	@echo '  MESSAGES=300    of selftest: how many random messages of each kind'
+	@echo '  N, MINUTES      of repeat and soak, see above'
 	@echo '  V=2             of series: version 2 of each'
 	@echo 'More, such as JSON and JUnit results or other architectures: tools/judge --help'
 

@@ -87,8 +87,8 @@ void kunit_thread_set_limit(struct kunit_thread *thread, unsigned long limit);
 /**
  * kunit_thread_sleeps_on_rwsem() - Wait until a thread sleeps on a semaphore
  * @thread: The thread.
- * @sem: The semaphore that somebody other than @thread holds until this returns. A
- *       thread that was woken may still be seen in the queue.
+ * @sem: The semaphore. Somebody other than @thread has to hold it until this returns:
+ *       a thread that was woken may still be seen in the queue.
  *
  * Waits until either @thread sleeps in the queue of @sem, as a reader or as a
  * writer, or it has ended. When neither happens within the limit the test fails.
@@ -96,8 +96,8 @@ void kunit_thread_set_limit(struct kunit_thread *thread, unsigned long limit);
  * With %CONFIG_DETECT_HUNG_TASK_BLOCKER, a task tells which semaphore it waits for,
  * unless the wait is a killable one. For a killable sleep, and without that option
  * for any sleep, it is enough that @sem has a waiter: the caller has to make sure
- * that only @thread can be one. With that option, down_read_interruptible() is never
- * seen.
+ * that only @thread can be one. With that option, a sleep in
+ * down_read_interruptible() is not recognized.
  *
  * Context: Process context; may sleep. The caller may hold @sem, but must not
  * if @thread has to end.
@@ -126,15 +126,15 @@ bool kunit_thread_sleeps_on_rwsem(struct kunit_thread *thread,
  */
 bool kunit_thread_join(struct kunit_thread *thread, int *ret);
 
-/* As the point to stop at: at none. */
+/* In place of the point to stop at: do not stop. */
 #define KUNIT_NO_POINT		ULONG_MAX
 
 /* What a thread does, see kunit_thread_wait(). */
 enum kunit_thread_state {
 	KUNIT_THREAD_ENDED,
 	KUNIT_THREAD_STOPPED,	/* at the point that it was to run to */
-	KUNIT_THREAD_SLEEPS,	/* somewhere else */
-	KUNIT_THREAD_LATE,	/* it runs on: the limit was exceeded */
+	KUNIT_THREAD_SLEEPS,	/* but not at that point */
+	KUNIT_THREAD_LATE,	/* it still runs: the limit was exceeded */
 };
 
 /**
@@ -161,7 +161,7 @@ const char *kunit_points_missing(void);
  *
  * Context: Process context; may sleep.
  *
- * Return: the thread, as of kunit_thread_run().
+ * Return: the thread, as kunit_thread_run() does.
  */
 struct kunit_thread *kunit_thread_run_to(struct kunit *test, const char *name,
 					 int (*fn)(void *data), void *data,

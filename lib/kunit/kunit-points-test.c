@@ -19,8 +19,8 @@
 struct points_test {
 	struct kunit failing;	/* A test that is expected to fail. */
 	int counter;
-	struct mutex mutex;	/* @counter, or not */
-	spinlock_t lock;	/* nothing: it is only there to be taken */
+	struct mutex mutex;	/* protects @counter, if a test takes it */
+	spinlock_t lock;	/* protects nothing: it is only taken */
 	bool locked;		/* @lock is held. */
 	unsigned int steps;
 };

@@ -24,7 +24,7 @@
 
 KUNIT_DEFINE_ACTION_WRAPPER(leak_close, fput, struct file *);
 
-/* kmemleak's file in debugfs, which is all that it can be spoken to through. */
+/* kmemleak's file in debugfs: it has no other interface. */
 static struct file *leak_open(struct kunit *test)
 {
 	struct file_system_type *debugfs = get_fs_type("debugfs");

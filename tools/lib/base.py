@@ -108,7 +108,7 @@ def positive(text: str) -> int:
 
 
 def command(work: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, lock: str = "lock") -> int:
-    """Does a command's work, the only one with that lock in this checkout; returns its exit status."""
+    """Does a command's work, while no other has that lock in this checkout; returns its exit status."""
     args = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: signals.append(received))

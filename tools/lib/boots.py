@@ -49,7 +49,7 @@ class Boot:
 
     def read_line(self, line: str) -> None:
         results = self.log.results
-        said = self.said()  # a result ends that
+        said = self.said()  # before a result clears it
         self.log.read(line)
         if self.log.reports and REPORT.search(self.log.reports[-1].text):
             self.fate = self.died(self.log.reports[-1].text)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""An implementation's verdicts for tools/matrix: one on each class of cases, which is a KUnit case with all
-its parameters, and all of them kept in build/matrix/ until something that decides them changes."""
+"""An implementation's verdicts for tools/matrix, one on each KUnit case with all its parameters. They are kept
+in build/matrix/ until something that they depend on changes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STORIES = ("fuse_inval_entry", "fuse_inval_late", "fuse_inval_table", "fuse_inva
 
 @dataclasses.dataclass
 class Cell:
-    """The result of an implementation in a class of cases: a KUnit case with all its parameters."""
+    """The result of an implementation in a KUnit case with all its parameters."""
     verdict: str
     failed: int = 0
     total: int = 1

@@ -34,8 +34,8 @@ TOOLCHAIN = ("binutils", "clang", "cpp", "gcc", "libc6-dev", "libclang", "libllv
 def with_ccache() -> dict[str, str]:
     """For the environment of UML's build: ccache, if it is there, with a folder of our own.
 
-    ccache reads in the compiler's list for kbuild which files an object depends on. That list leaves out the headers of
-    the system: so their checksums and those of the tools, as Debian installed them, are a part of each key. It also leaves
+    ccache learns which files an object depends on from the list that the compiler writes for kbuild. It lacks headers
+    of the system: so their checksums and those of the tools, as Debian installed them, are in each key. It also leaves
     out what assembly embeds: with these KAFLAGS ccache preprocesses assembly, and does not keep a file with an .incbin.
     Other architectures overwrite KAFLAGS."""
     # The date and the number of a build would be compiled anew each time.

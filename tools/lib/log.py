@@ -49,7 +49,7 @@ class Report:
     """Something the kernel printed that is no test's output: what it says, and during which case."""
 
     def __init__(self, text: str, where: str) -> None:
-        self.text, self.where = text, where  # see Reader, or "": it is in:
+        self.text, self.where = text, where  # where: as in Reader; if it is "", the report is in:
         self.case: tuple[str, ...] = ()
         self.lines = [text]
 
@@ -151,7 +151,7 @@ class Result(Reader):
             self.died = "at boot"
 
     def find_where(self, cases: list[str]) -> None:
-        """Where the kernel was: in the first case, given all in their order, that did not end."""
+        """Where the kernel was: in the first of all cases, which are in their order, that did not end."""
         left = [case for case in cases if not self.ended & {case, case.split(".")[0]}]
         if not left:
             self.died = "after the last case" if cases else "in a case that kunit.py --list_tests does not list"

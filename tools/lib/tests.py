@@ -167,7 +167,7 @@ class Plan:
         self.done: list[tuple[float, str, int]] = []  # seconds, test, exit status
         self.children: dict[int, subprocess.Popen[str]] = {}
         self.lock, self.stopped = threading.Lock(), False
-        self.first = threading.Event()  # the verdict on ours, which gets both processors until it is there
+        self.first = threading.Event()  # the first test has ended: until then no other that needs a kernel runs
         if first not in tests:
             self.first.set()
 

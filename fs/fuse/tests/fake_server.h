@@ -67,8 +67,8 @@ struct fuse_fake_told {
 	u64 nodeid;	/* what the name led to when it was last told, 0 for nothing */
 	u64 seq;	/* when that was, as a value of the server's counter */
 	/*
-	 * The kernel may answer for this name without asking, as nothing that the
-	 * server has seen since took the answer back.
+	 * The kernel may answer for this name without asking: nothing that the server
+	 * has seen since has made the answer stale.
 	 */
 	bool cached;
 	char name[];
@@ -128,7 +128,7 @@ unsigned int fuse_fake_requests(struct fuse_fake_server *server, u32 opcode);
 /* "LOOKUP" */
 const char *fuse_fake_opname(u32 opcode);
 
-/* Make a name behind the kernel's back: its nodeid. A failure aborts the test, as below. */
+/* Make a name behind the kernel's back; returns its nodeid. A failure aborts, as below. */
 u64 fuse_fake_add(struct fuse_fake_server *server, const char *path, umode_t mode);
 
 /* Make another name for a node. */
@@ -140,15 +140,15 @@ void fuse_fake_remove(struct fuse_fake_server *server, const char *path);
 /* What @new led to before is removed. */
 void fuse_fake_rename(struct fuse_fake_server *server, const char *old, const char *new);
 
-/* The nodeid of a name, or 0; the directory need not be one and may be long gone. */
+/* The nodeid of a name, or 0; @parent may be gone, or be no directory. */
 u64 fuse_fake_find(struct fuse_fake_server *server, u64 parent, const char *name);
 
 /* Make a directory the root of another file system; the kernel must not know it yet. */
 void fuse_fake_submount(struct fuse_fake_server *server, const char *path);
 
 /*
- * Give the number of a node without a name, that the kernel still knows, to a new one of
- * the same type but of another generation.
+ * Make a new node with the nodeid and type of an old one, but of another generation. The
+ * old one has no name any more, and the kernel still knows it.
  */
 void fuse_fake_reuse(struct fuse_fake_server *server, u64 nodeid, const char *path);
 
@@ -187,9 +187,10 @@ void fuse_fake_take_back(struct fuse_fake_server *server, u64 parent,
 void fuse_fake_take_back_node(struct fuse_fake_server *server, u64 nodeid);
 
 /*
- * The first thing that the kernel has done and no server should see, as a request with
- * an unknown opcode or for a node that the kernel has forgotten; %FUSE_FAKE_COMPLAINT
- * bytes. Returns false if there is none. The next call has a new one.
+ * The first thing that the kernel did and that no server should see, such as a request
+ * with an unknown opcode or for a node that the kernel has forgotten; @complaint has
+ * %FUSE_FAKE_COMPLAINT bytes. Returns false if there is none. The next call only sees
+ * what comes after this one.
  */
 bool fuse_fake_complaint(struct fuse_fake_server *server, char *complaint);
 

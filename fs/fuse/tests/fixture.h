@@ -14,8 +14,10 @@
  *   no collateral: every other name is still answered from the cache
  *   quiet:         no notification sent a request to the server
  *   balanced:      locks are free, reference counts are as before, the mount can go
- *   serial:        some order of the calls that overlap explains what is returned
- *   never waits:   an invalidation returns while any request is at the server
+ *   serial:        what a notification returns is right for what was cached at
+ *                  some time while it ran
+ *   never waits:   FUSE_NOTIFY_INVAL_ENTRY returns while any request is at the
+ *                  server
  *
  * It also checks that the server has no complaint, see fuse_fake_complaint().
  *
@@ -63,7 +65,7 @@ struct fuse_fixture {
 	struct fuse_fake_server *server;
 	struct vfsmount *mnt;		/* which is part of no namespace */
 	bool delete_stale;		/* an expired dentry is dropped by its last dput() */
-	unsigned int root_refs;		/* to the root dentry, but its children's, at first */
+	unsigned int root_refs;		/* to the root dentry, when it had no children yet */
 
 	spinlock_t lock;		/* of @calls */
 	struct list_head calls;		/* the notifications so far */
@@ -92,8 +94,8 @@ void fuse_fx_exit(struct kunit *test);
 const char *fuse_fx_left_behind(void);
 
 /*
- * A property does not hold, and the test fails. The first two of a fixture, or of all
- * fixtures of a test, are reported: a screenful is not read. Returns false.
+ * A property does not hold, and the test fails. Only the first two of a fixture, or of
+ * all fixtures of a test, are reported. Returns false.
  */
 __printf(3, 4) bool fuse_fx_broken(struct fuse_fixture *fx, enum fuse_fx_property property,
 				   const char *fmt, ...);
@@ -233,9 +235,9 @@ struct fuse_fx_msg *fuse_fx_msg(struct fuse_fixture *fx, enum fuse_notify_code c
 				u64 parent, u64 child, const char *name, u32 flags);
 
 /*
- * Write a message: what fuse_notify() returned. From here on the fixture expects of the
- * name what it expects after fuse_fx_notify(); if it is malformed, nothing: every name
- * is still answered from the cache.
+ * Write a message, and return what fuse_notify() returned. From here on the fixture
+ * expects of the name what it expects after fuse_fx_notify(); if it is malformed, that
+ * every name is still answered from the cache.
  */
 int fuse_fx_send(struct fuse_fixture *fx, const struct fuse_fx_msg *msg);
 int fuse_fx_send_malformed(struct fuse_fixture *fx, const struct fuse_fx_msg *msg);

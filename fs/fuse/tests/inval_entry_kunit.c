@@ -157,7 +157,7 @@ static const struct notified_param directory_params[] = {
 	/* Names in it that are cached as absent, or not in use, do not prevent the delete. */
 	{ "delete", S_IFDIR, .delete = true, .deleted = true },
 	{ "delete, busy", S_IFDIR, .held_child = true, .delete = true, .err = -ENOTEMPTY },
-	/* In no message, only a flag of the function: the inode is marked all the same. */
+	/* No message can ask for this, only a call: the inode is marked, too. */
 	{ "delete and expire", S_IFDIR, .flags = FUSE_EXPIRE_ONLY, .delete = true,
 	  .deleted = true },
 };
@@ -225,8 +225,8 @@ static void exchanged(struct kunit *test)
 }
 
 /*
- * A hard link is a name like any other: its siblings stay, and so
- * does what is known of the file.
+ * A hard link is a name like any other: other links of the file stay
+ * cached, and so do its attributes.
  */
 static void hard_link(struct kunit *test)
 {
@@ -254,7 +254,7 @@ static void parent_attributes(struct kunit *test)
 	} sent[] = {
 		{ "file" }, { "none" }, { "file", .flags = FUSE_EXPIRE_ONLY },
 		{ "file", .delete = true }, { "none", .delete = true },
-		/* The kernel does not know this name, but its directory. */
+		/* The kernel knows the directory, but not this name. */
 		{ "never", .err = -ENOENT },
 	};
 	struct fuse_fixture *fx = test->priv;

@@ -496,8 +496,8 @@ TEST_F(inval_entry, exchanged)
 }
 
 /*
- * A hard link is a name like any other: its siblings stay, and so does what is known
- * of the file.
+ * A hard link is a name like any other: other links of the file stay cached, and so
+ * do its attributes.
  */
 TEST_F(inval_entry, hard_link)
 {
@@ -514,7 +514,7 @@ TEST_F(inval_entry, hard_link)
 
 /*
  * Who changes a name changes its directory: only the directory's attributes are stale,
- * also if the kernel does not know the name, but its directory.
+ * also if the kernel knows the directory, but not the name.
  */
 TEST_F(inval_entry, parent_attributes)
 {
@@ -719,8 +719,8 @@ static const struct late {
 };
 
 /*
- * The server knows its answer, and before it sends that the name appears or is removed,
- * and is notified. The caller gets the old answer, but the next one has to ask.
+ * The server has its answer. Before it sends it, the name appears or is removed, and is
+ * notified. The caller gets the old answer, but the next one has to ask.
  */
 static void late_answer(struct __test_metadata *_metadata, const struct late *late,
 			enum what what)

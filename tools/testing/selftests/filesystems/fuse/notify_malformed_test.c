@@ -235,7 +235,7 @@ static const struct row rows[] = {
 	{ DELETE(ROOT, 0, "dir"), .arg.delete.padding = UINT32_MAX,
 	  .stale = NAME(PARENT) | IN_DIR | ATTR(ROOT) },
 
-	/* The name ends where its length says: these are others. */
+	/* The name ends where its length says: these are other names. */
 	{ ENTRY(DIR_ID, 0, ""), .err = -ENOENT, .stale = ATTR(PARENT) },
 	{ ENTRY(DIR_ID, 0, "\0"), .err = -ENOENT, .stale = ATTR(PARENT) },
 	{ ENTRY(DIR_ID, 0, "."), .err = -ENOENT, .stale = ATTR(PARENT) },
@@ -523,7 +523,7 @@ static void check(struct __test_metadata *_metadata, int fd, const struct row *r
 	expect_stale(_metadata, fd, row->stale, row->what);
 }
 
-/* What is stored behind the end is there, and no more. */
+/* What is stored behind the end is there, and nothing behind it. */
 static void check_behind_end(struct __test_metadata *_metadata, int fd)
 {
 	const struct fuse_notify_retrieve_in *arg = (void *)(srv.request +

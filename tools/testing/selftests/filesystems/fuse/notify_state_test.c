@@ -318,7 +318,7 @@ TEST_F(running, clone_closed)
 	expect_heard(_metadata, self->fd, "file");
 }
 
-/* Who writes need not be where the mount is, as long as they have the device. */
+/* Who has the device may write from another namespace than that of the mount. */
 TEST_F(running, other_namespaces)
 {
 	const struct message *m;
