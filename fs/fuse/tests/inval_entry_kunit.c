@@ -183,6 +183,28 @@ static void directory_notified(struct kunit *test)
 	notify_entry(test);
 }
 
+/*
+ * A file system that is mounted on this one, such as overlayfs, may keep a dentry after it
+ * was unhashed, and revalidate it. No notification finds the dentry: the server is asked.
+ */
+static void unhashed(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct inode *root = d_inode(fx->mnt->mnt_root);
+	struct dentry *file;
+
+	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
+	file = fuse_fx_hold(fx, "file");
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "file"), 0);
+	KUNIT_EXPECT_EQ(test, file->d_op->d_revalidate(root, &file->d_name, file, 0), 1);
+
+	fuse_fake_remove(fx->server, "file");
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "file"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, file->d_op->d_revalidate(root, &file->d_name, file, 0), 0);
+	/* The answers are about what no lookup finds: they need not be cached. */
+	fuse_fake_take_back(fx->server, FUSE_ROOT_ID, "file", false);
+}
+
 /* A rename that the kernel made: the entry is known by its new name only. */
 static void renamed(struct kunit *test)
 {
@@ -394,6 +416,7 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE_PARAM(negative_notified, negative_notified_gen_params),
 	KUNIT_CASE_PARAM(positive_notified, positive_notified_gen_params),
 	KUNIT_CASE_PARAM(directory_notified, directory_notified_gen_params),
+	KUNIT_CASE(unhashed),
 	KUNIT_CASE(renamed),
 	KUNIT_CASE(exchanged),
 	KUNIT_CASE(hard_link),

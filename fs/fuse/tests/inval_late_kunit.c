@@ -518,6 +518,73 @@ static void race_delete(struct kunit *test)
 	KUNIT_EXPECT_NE(test, d_inode(old)->i_nlink, 0);
 }
 
+static int rename_fn(void *data)
+{
+	return fuse_fx_do_rename(data);
+}
+
+/* A rename that is stopped at a point while "old" is notified. Returns false if it has ended. */
+static bool race_rename(struct kunit *test, u64 dir, unsigned int flags, unsigned long point)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op rename = { .fx = fx, .path = { "dir/old", "dir/new" } };
+	struct fuse_fx_op notify = { .parent = dir, .path = { "old" }, .flags = flags };
+	struct kunit_thread *server, *caller;
+	struct dentry *new;
+	bool stopped;
+	u64 nodeid;
+	int err;
+
+	fuse_fake_add(fx->server, "dir/old", S_IFREG | 0644);
+	fuse_fx_inval(fx, dir, "old");
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/old"), 0);
+	fuse_fake_remove(fx->server, "dir/old");
+	nodeid = fuse_fake_add(fx->server, "dir/old", S_IFREG | 0644);
+
+	fuse_fake_hold(fx->server, FUSE_RENAME, FUSE_FAKE_STOP_BEHIND);
+	caller = kunit_thread_run_to(test, "rename", rename_fn, &rename, KUNIT_NO_POINT);
+	kunit_thread_wait(caller);
+	kunit_thread_go_on(caller, kunit_thread_points(caller) + point);
+	fuse_fake_let_go(fx->server);
+	stopped = kunit_thread_wait(caller) == KUNIT_THREAD_STOPPED;
+	server = fuse_fx_run(fx, fuse_fx_do_notify, &notify);
+	kunit_thread_wait(server);
+	kunit_thread_go_on(caller, KUNIT_NO_POINT);
+	expect_return(fx, caller, "the rename of 'old' to 'new'", 0);
+	KUNIT_ASSERT_TRUE(test, kunit_thread_join(server, &err));
+
+	new = fuse_fx_lookup_at(fx, dir, "new");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, new);
+	if (!err && d_inode(new)->i_ino != nodeid)
+		KUNIT_FAIL(test, "rename was stopped in %pS: 'new' is the old file",
+			   kunit_thread_where(caller));
+	dput(new);
+	fuse_fake_remove(fx->server, "dir/new");
+	fuse_fx_inval(fx, dir, "new");
+	return stopped;
+}
+
+/*
+ * The kernel renames a file that the server has replaced, but not yet notified. If the
+ * notification finds the old file under its old name, it is not used under its new name.
+ */
+static void race_renames(struct kunit *test)
+{
+	const char *missing = kunit_points_missing();
+	struct fuse_fixture *fx = test->priv;
+	unsigned long point = 0;
+	u64 dir;
+
+	if (missing)
+		kunit_skip(test, "%s", missing);
+	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fx_hold(fx, "dir");
+	do {
+		race_rename(test, dir, FUSE_EXPIRE_ONLY, point);
+	} while (race_rename(test, dir, 0, point++));
+	KUNIT_EXPECT_GT(test, point, 1);
+}
+
 static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE_PARAM(late_answer, late_gen_params),
 	KUNIT_CASE(late_attributes),
@@ -532,6 +599,7 @@ static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE(delete_parent_locked),
 	KUNIT_CASE(delete_waits),
 	KUNIT_CASE_PARAM(race_delete, rename_flags_gen_params),
+	KUNIT_CASE(race_renames),
 	{}
 };
 
