@@ -56,7 +56,7 @@ struct fuse_fake_server {
 	u64 last_nodeid;		/* the highest in use */
 	struct list_head told;		/* see struct fuse_fake_told */
 	u64 seq;			/* counts the answers about a name or a node */
-	bool destroyed;			/* the kernel has said good-bye with DESTROY */
+	bool destroyed;			/* the kernel has sent DESTROY */
 	char complaint[FUSE_FAKE_COMPLAINT]; /* see fuse_fake_complaint() */
 };
 

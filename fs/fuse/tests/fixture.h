@@ -101,8 +101,8 @@ __printf(3, 4) bool fuse_fx_broken(struct fuse_fixture *fx, enum fuse_fx_propert
 				   const char *fmt, ...);
 
 /*
- * Give the parameters of a test the order of the seed: none may depend on what another
- * leaves behind. Without fuse_kunit.seed= the order stays as it is.
+ * Shuffle the parameters of a test, by fuse_kunit.seed=: none may depend on what another
+ * leaves behind. Without a seed the order stays as it is.
  */
 void fuse_fx_shuffle(void *params, size_t nr, size_t size);
 
@@ -164,8 +164,8 @@ struct dentry *fuse_fx_hold_cached(struct fuse_fixture *fx, struct dentry *dir,
 				   const char *name);
 
 /*
- * What is hashed for this name, expired or not, or 0. Nothing else tells a name that was
- * dropped from one that has only expired.
+ * What is hashed for this name, expired or not, or 0. Only this tells a dentry that was
+ * unhashed from one that was only expired.
  */
 enum fuse_fx_cached {
 	FUSE_FX_CACHED		= BIT(0),	/* positive or negative */

@@ -4,9 +4,9 @@
  * name it may have cached is stale.
  *
  * Each test fills the cache through system calls, notifies, and looks again.
- * The fixture checks after every test that the notified name is fresh, that no
- * other name suffered, that no notification sent a request, and that all locks
- * and references are back.
+ * The fixture checks after every test that the notified name is fresh, that all
+ * other names are still cached, that no notification sent a request, and that all
+ * locks and references are back.
  */
 
 #include <linux/dcache.h>
@@ -62,7 +62,7 @@ static void positive(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), -ENOENT);
 }
 
-/* A directory takes along what is cached below it. */
+/* What is cached below a directory is dropped with it. */
 static void directory(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -265,7 +265,7 @@ static void hard_link(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "two"), 0);
 }
 
-/* Who changes a name changes its directory: only the directory's attributes are stale. */
+/* To change a name is to change its directory: only attributes of the directory are stale. */
 static void parent_attributes(struct kunit *test)
 {
 	static const struct {
@@ -308,9 +308,8 @@ static void parent_attributes(struct kunit *test)
 }
 
 /*
- * The directory was removed but is still in use, and so is a name in it that was
- * cached as absent. Nobody can look it up there any more; it is invalidated like
- * any other.
+ * The directory was removed but is still in use, and so is a negative dentry in
+ * it. No path leads to that dentry any more; it is invalidated like any other.
  */
 static void parent_deleted(struct kunit *test)
 {
@@ -350,8 +349,8 @@ static void parent_unknown(struct kunit *test)
 }
 
 /*
- * Only the notification uses the directory's dentry, which is not to be cached:
- * it has to last until the notification ends.
+ * Only the notification holds the directory's dentry, which is DCACHE_DONTCACHE:
+ * it must not go before the notification has looked up the name in it.
  */
 static void parent_not_kept(struct kunit *test)
 {

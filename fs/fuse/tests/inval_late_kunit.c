@@ -17,7 +17,7 @@
 
 #include "fixture.h"
 
-/* Join a thread, and expect what its call answers. */
+/* Join a thread, and expect what its call returns. */
 static void expect_return(struct fuse_fixture *fx, struct kunit_thread *thread, const char *call,
 			  int expected)
 {
@@ -231,8 +231,8 @@ static void link_overtaken(struct kunit *test)
 }
 
 /*
- * A delete locks the entry, too, and may have to wait for that. Nobody changes the
- * directory in the meantime.
+ * A delete takes i_rwsem of the entry's inode, too, and may have to wait for it. It
+ * keeps i_rwsem of the directory meanwhile.
  */
 static void delete_waits(struct kunit *test)
 {
@@ -326,7 +326,7 @@ static void late_answer_kept(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, d_unhashed(file));
 }
 
-/* An old listing does not take a name back to the epoch in which it was asked for. */
+/* An old answer to READDIRPLUS does not set a dentry back to the epoch of the request. */
 static void late_epoch(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -518,49 +518,73 @@ static void race_delete(struct kunit *test)
 	KUNIT_EXPECT_NE(test, d_inode(old)->i_nlink, 0);
 }
 
+/* One of the names "from/a" and "to/b" is notified while "from/a" is renamed to "to/b". */
+static const struct notified_rename {
+	const char *name;
+	unsigned int flags;
+	unsigned int at;	/* 1: it is "to/b" */
+} notified_renames[] = {
+	{ "rename", 0, 0 },
+	{ "exchange", RENAME_EXCHANGE, 0 },
+	{ "exchange, the other name", RENAME_EXCHANGE, 1 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(notified_rename, notified_renames, name);
+
 static int rename_fn(void *data)
 {
 	return fuse_fx_do_rename(data);
 }
 
-/* A rename that is stopped at a point while "old" is notified. Returns false if it has ended. */
-static bool race_rename(struct kunit *test, u64 dir, unsigned int flags, unsigned long point)
+/* The rename is stopped when it has the answer, at a point. Returns false if it has ended. */
+static bool rename_to_point(struct kunit *test, const u64 *dirs, u32 expire, unsigned long point)
 {
+	static const char * const paths[] = { "from/a", "to/b" }, * const names[] = { "a", "b" };
+	const struct notified_rename *param = test->param_value;
+	unsigned int i, at = param->at;
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op rename = { .fx = fx, .path = { "dir/old", "dir/new" } };
-	struct fuse_fx_op notify = { .parent = dir, .path = { "old" }, .flags = flags };
+	struct fuse_fx_op rename = { fx, .path = { paths[0], paths[1] }, .flags = param->flags };
+	struct fuse_fx_op notify = { .parent = dirs[at], .path = { names[at] }, .flags = expire };
 	struct kunit_thread *server, *caller;
-	struct dentry *new;
-	bool stopped;
-	u64 nodeid;
+	struct dentry *entry;
+	bool stopped, found;
+	unsigned long old;
 	int err;
 
-	fuse_fake_add(fx->server, "dir/old", S_IFREG | 0644);
-	fuse_fx_inval(fx, dir, "old");
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/old"), 0);
-	fuse_fake_remove(fx->server, "dir/old");
-	nodeid = fuse_fake_add(fx->server, "dir/old", S_IFREG | 0644);
+	for (i = 0; i < ARRAY_SIZE(paths); i++) {
+		if (fuse_fake_find(fx->server, dirs[i], names[i]))
+			fuse_fake_remove(fx->server, paths[i]);
+		fuse_fake_add(fx->server, paths[i], S_IFREG | 0644);
+		fuse_fx_inval(fx, dirs[i], names[i]);
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, paths[i]), 0);
+	}
+	old = fuse_fake_find(fx->server, dirs[at], names[at]);
+	fuse_fake_remove(fx->server, paths[at]);
+	fuse_fake_add(fx->server, paths[at], S_IFREG | 0644);
 
-	fuse_fake_hold(fx->server, FUSE_RENAME, FUSE_FAKE_STOP_BEHIND);
+	fuse_fake_hold(fx->server, param->flags ? FUSE_RENAME2 : FUSE_RENAME,
+		       FUSE_FAKE_STOP_BEHIND);
 	caller = kunit_thread_run_to(test, "rename", rename_fn, &rename, KUNIT_NO_POINT);
 	kunit_thread_wait(caller);
 	kunit_thread_go_on(caller, kunit_thread_points(caller) + point);
 	fuse_fake_let_go(fx->server);
 	stopped = kunit_thread_wait(caller) == KUNIT_THREAD_STOPPED;
+
+	entry = fuse_fx_hold_cached(fx, fuse_fx_hold(fx, at ? "to" : "from"), names[at]);
+	found = entry && d_is_positive(entry) && d_inode(entry)->i_ino == old;
 	server = fuse_fx_run(fx, fuse_fx_do_notify, &notify);
-	kunit_thread_wait(server);
+	/* If it waits for the rename, it is as if it came afterwards. */
+	found &= kunit_thread_wait(server) == KUNIT_THREAD_ENDED;
 	kunit_thread_go_on(caller, KUNIT_NO_POINT);
-	expect_return(fx, caller, "the rename of 'old' to 'new'", 0);
+	expect_return(fx, caller, "the rename", 0);
 	KUNIT_ASSERT_TRUE(test, kunit_thread_join(server, &err));
 
-	new = fuse_fx_lookup_at(fx, dir, "new");
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, new);
-	if (!err && d_inode(new)->i_ino != nodeid)
-		KUNIT_FAIL(test, "rename was stopped in %pS: 'new' is the old file",
-			   kunit_thread_where(caller));
-	dput(new);
-	fuse_fake_remove(fx->server, "dir/new");
-	fuse_fx_inval(fx, dir, "new");
+	entry = fuse_fx_lookup_at(fx, dirs[!at], names[!at]);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
+	if (found && !err && d_is_positive(entry) && d_inode(entry)->i_ino == old)
+		KUNIT_FAIL(test, "stopped in %pS: a lookup of '%s' still finds what was '%s'",
+			   kunit_thread_where(caller), names[!at], names[at]);
+	dput(entry);
 	return stopped;
 }
 
@@ -568,20 +592,20 @@ static bool race_rename(struct kunit *test, u64 dir, unsigned int flags, unsigne
  * The kernel renames a file that the server has replaced, but not yet notified. If the
  * notification finds the old file under its old name, it is not used under its new name.
  */
-static void race_renames(struct kunit *test)
+static void race_rename(struct kunit *test)
 {
 	const char *missing = kunit_points_missing();
 	struct fuse_fixture *fx = test->priv;
 	unsigned long point = 0;
-	u64 dir;
+	u64 dirs[2];
 
 	if (missing)
 		kunit_skip(test, "%s", missing);
-	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fx_hold(fx, "dir");
+	dirs[0] = fuse_fake_add(fx->server, "from", S_IFDIR | 0755);
+	dirs[1] = fuse_fake_add(fx->server, "to", S_IFDIR | 0755);
 	do {
-		race_rename(test, dir, FUSE_EXPIRE_ONLY, point);
-	} while (race_rename(test, dir, 0, point++));
+		rename_to_point(test, dirs, FUSE_EXPIRE_ONLY, point);
+	} while (rename_to_point(test, dirs, 0, point++));
 	KUNIT_EXPECT_GT(test, point, 1);
 }
 
@@ -599,7 +623,7 @@ static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE(delete_parent_locked),
 	KUNIT_CASE(delete_waits),
 	KUNIT_CASE_PARAM(race_delete, rename_flags_gen_params),
-	KUNIT_CASE(race_renames),
+	KUNIT_CASE_PARAM(race_rename, notified_rename_gen_params),
 	{}
 };
 

@@ -219,7 +219,7 @@ struct race {
 	bool ran;			/* there is such a request and such a point */
 };
 
-/* What can be cached for a name, as far as an answer depends on it. */
+/* What can be cached for a name, as far as the notification's return value depends on it. */
 enum race_seen {
 	RACE_SEEN_NOTHING,
 	RACE_SEEN_NEGATIVE,
@@ -303,7 +303,7 @@ static void race_fill(struct race *race)
 	};
 }
 
-/* What is cached for the name now? A notification that is under way may answer so. */
+/* What is cached for the name now? A notification that is under way may find that. */
 static void race_look(struct race *race)
 {
 	struct dentry *dentry;
@@ -583,7 +583,7 @@ static void race_look_at_all_points(struct race *race)
 	kfree(again);
 }
 
-/* Was the answer right at some time? @text says which ones would have been. */
+/* Was the return value right at some time? @text says which ones would have been. */
 static bool race_explains(const struct race *race, int answer, char *text, size_t size)
 {
 	size_t len = 0;
@@ -631,7 +631,7 @@ static void race_join(struct race *race)
 	struct kunit *test = race->fx->test;
 	int answer;
 
-	/* Whoever is stopped may have what the others wait for. */
+	/* A stopped thread may hold the lock that the others wait for. */
 	if (race->calls)
 		kunit_thread_go_on(race->calls, KUNIT_NO_POINT);
 	if (race->notifies)
@@ -739,7 +739,7 @@ static void race_points(struct kunit *test, struct fuse_fx_score *score, struct 
 		point = 0;
 	for (; ran; point += step) {
 		*race = (struct race) { pair, how, request, point };
-		/* One that did not run cannot tell if there are more points. */
+		/* A schedule that the pattern excludes cannot tell if there are more points. */
 		if (!race_one(test, score, race) && point > RACE_POINTS_MAX)
 			break;
 		ran = race->ran;

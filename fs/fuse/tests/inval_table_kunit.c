@@ -43,7 +43,7 @@ enum table_notification {
 	EXPIRE,
 	DELETE,		/* of the node that has the name */
 	DELETE_OTHER,	/* of another one */
-	DELETE_EXPIRE,	/* in no message, only a flag of the function */
+	DELETE_EXPIRE,	/* no message can say this, but the function takes it */
 	DELETE_OTHER_EXPIRE,
 	TABLE_NOTIFICATIONS
 };
@@ -248,7 +248,7 @@ static void table_change_parent(struct table_entry *e)
 		table_set_path(e, "elsewhere/dir/");
 		break;
 	case IN_UNHASHED:
-		/* What nobody uses would go along. */
+		/* Not held, the entry would be dropped with the directory. */
 		entry = try_lookup_noperm(&QSTR(e->name), e->dir);
 		FUSE_EXPECT_ERR(fx->test, fuse_fx_inval(fx, FUSE_ROOT_ID, "dir"), 0);
 		dput(entry);
@@ -264,7 +264,7 @@ static int table_notify(struct table_entry *e)
 	bool expire = e->notification == EXPIRE || e->notification >= DELETE_EXPIRE;
 	u64 child = 0;
 
-	/* A negative entry has no node; any number does for a delete. */
+	/* A negative entry has no node; any nodeid does for a delete. */
 	if (e->notification == DELETE || e->notification == DELETE_EXPIRE)
 		child = e->nodeid ?: 4711;
 	else if (e->notification == DELETE_OTHER || e->notification == DELETE_OTHER_EXPIRE)
@@ -300,7 +300,7 @@ static void table_judge(struct table_entry *e, const struct table_want *want)
 			   fuse_fx_errname(wanted));
 	cached = fuse_fx_cached(fx, e->dir, e->name);
 
-	/* What has expired goes at once then, unless it is in use. */
+	/* With delete_stale an expired dentry is dropped at once, unless it is in use. */
 	if (fate == KEPT && fx->delete_stale && !e->held)
 		fate = DROPPED;
 	if (fate != DELETED)
@@ -408,7 +408,7 @@ static void table_row(struct kunit *test)
 	table_judge(e, !row->type ? want_negative : row->held_below ? want_busy : want_positive);
 }
 
-/* Who has it open goes on. */
+/* A file that is open can still be used. */
 static void file_open(struct kunit *test)
 {
 	struct table_entry *e = table_begin(test);
@@ -449,7 +449,7 @@ static void hard_link(struct kunit *test)
 	}
 }
 
-/* A file that the server has replaced by one of the same number. */
+/* A file that the server has replaced by one with the same nodeid. */
 static void generation(struct kunit *test)
 {
 	struct table_entry *e = table_begin(test);
@@ -462,7 +462,7 @@ static void generation(struct kunit *test)
 	fuse_fake_reuse(e->fx->server, e->nodeid, table_path(e, other, "other"));
 	next = fuse_fx_hold(e->fx, other);
 	KUNIT_EXPECT_PTR_NE(test, d_inode(next), d_inode(e->held));
-	/* A delete says no generation: it is about the name's own node, not the next. */
+	/* A delete has no generation: it is about the node that the name leads to. */
 	table_end(e, want_positive);
 	KUNIT_EXPECT_EQ(test, d_inode(next)->i_nlink, 1);
 	KUNIT_EXPECT_FALSE(test, d_unhashed(next));
@@ -477,8 +477,8 @@ static bool table_mounted(struct table_entry *e, const char *below)
 }
 
 /*
- * Something is mounted there, in a namespace that lasts while somebody waits for an
- * answer in it. It goes with the entry, but expiring the entry changes no mount. The
+ * Something is mounted there, in a namespace that lasts while a thread waits for an
+ * answer in it. It is detached if the entry is dropped, and stays if that expires. The
  * notifications are sent one after the other, with an entry for each: it takes some ticks
  * until the last of the mounts has ended.
  */
@@ -580,8 +580,8 @@ static void parent_removed_directory(struct kunit *test)
 }
 
 /*
- * The number of the directory belongs to another one by now, which is the one
- * that is meant. What is cached in the old one is out of reach.
+ * The nodeid of the directory belongs to another one by now, which is the one
+ * that is meant. What is cached in the old one is not found any more.
  */
 static void parent_generation(struct kunit *test)
 {
@@ -595,7 +595,7 @@ static void parent_generation(struct kunit *test)
 	table_judge(e, want_untouched);
 }
 
-/* The directory is in use, but there is no dentry that leads to it. */
+/* The inode of the directory is in use, but it has no alias. */
 static void parent_without_alias(struct kunit *test)
 {
 	struct table_entry *e = table_begin(test);
