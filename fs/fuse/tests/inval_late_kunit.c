@@ -65,6 +65,18 @@ static int stat_meanwhile(struct fuse_fixture *fx, const char *path)
 	return err;
 }
 
+/* Does a lookup of a name find this node? */
+static bool finds(struct fuse_fixture *fx, u64 dir, const char *name, u64 nodeid)
+{
+	struct dentry *entry = fuse_fx_lookup_at(fx, dir, name);
+	bool found;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(fx->test, entry);
+	found = d_is_positive(entry) && d_inode(entry)->i_ino == nodeid;
+	dput(entry);
+	return found;
+}
+
 /* A call whose answer is on its way when the server notifies. */
 struct late_param {
 	const char *name;
@@ -343,6 +355,30 @@ static void late_epoch(struct kunit *test)
 	let_go(fx, caller);
 }
 
+/* The epoch ends after the kernel has looked up what it renames, and the server has replaced. */
+static void rename_epoch(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op rename = { .path = { "old", "dir/new" } };
+	struct kunit_thread *caller;
+	u64 dir, old;
+
+	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	old = fuse_fake_add(fx->server, "old", S_IFREG | 0644);
+	fuse_fx_hold(fx, "dir");
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "old"), 0);
+	fuse_fake_remove(fx->server, "old");
+	fuse_fake_add(fx->server, "old", S_IFREG | 0644);
+
+	/* The LOOKUP of "new" */
+	caller = fuse_fx_run_to(fx, fuse_fx_do_rename, &rename, FUSE_LOOKUP,
+				FUSE_FAKE_STOP_BEFORE);
+	FUSE_EXPECT_ERR(test, fuse_fx_inc_epoch(fx), 0);
+	fuse_fake_let_go(fx->server);
+	expect_return(fx, caller, "the rename", 0);
+	KUNIT_EXPECT_FALSE(test, finds(fx, dir, "new", old));
+}
+
 /*
  * An outdated LOOKUP leads to a directory that is cached under another name by now: its
  * dentry is not moved back. The LOOKUP is sent once more, but only once, because a
@@ -548,7 +584,7 @@ static bool rename_to_point(struct kunit *test, const u64 *dirs, u32 expire, uns
 	struct kunit_thread *server, *caller;
 	struct dentry *entry;
 	bool stopped, found;
-	unsigned long old;
+	u64 old;
 	int err;
 
 	for (i = 0; i < ARRAY_SIZE(paths); i++) {
@@ -579,12 +615,9 @@ static bool rename_to_point(struct kunit *test, const u64 *dirs, u32 expire, uns
 	expect_return(fx, caller, "the rename", 0);
 	KUNIT_ASSERT_TRUE(test, kunit_thread_join(server, &err));
 
-	entry = fuse_fx_lookup_at(fx, dirs[!at], names[!at]);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-	if (found && !err && d_is_positive(entry) && d_inode(entry)->i_ino == old)
+	if (finds(fx, dirs[!at], names[!at], old) && found && !err)
 		KUNIT_FAIL(test, "stopped in %pS: a lookup of '%s' still finds what was '%s'",
 			   kunit_thread_where(caller), names[!at], names[at]);
-	dput(entry);
 	return stopped;
 }
 
@@ -619,6 +652,7 @@ static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE_PARAM(late_answer_overtaken, overtaking_gen_params),
 	KUNIT_CASE(late_answer_kept),
 	KUNIT_CASE(late_epoch),
+	KUNIT_CASE(rename_epoch),
 	KUNIT_CASE_PARAM(late_listing, late_listing_gen_params),
 	KUNIT_CASE(delete_parent_locked),
 	KUNIT_CASE(delete_waits),
