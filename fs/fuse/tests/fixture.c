@@ -282,6 +282,12 @@ static void fuse_fx_check_name(struct fuse_fixture *fx, u64 parent, const char *
 		fuse_fx_broken(fx, FUSE_FX_FRESH,
 			       "%s in nodeid %llu is from before the notification",
 			       text, parent);
+	} else if (told->cached && told->nodeid !=
+		   (d_is_positive(dentry) ? get_node_id(d_inode(dentry)) : 0)) {
+		fuse_fx_describe(text, sizeof(text), dentry);
+		fuse_fx_broken(fx, FUSE_FX_FRESH,
+			       "%s in nodeid %llu is not nodeid %llu, which was told last",
+			       text, parent, told->nodeid);
 	}
 	dput(dentry);
 }

@@ -265,7 +265,7 @@ int fuse_fx_do_link(struct fuse_fx_op *op);
 int fuse_fx_do_unlink(struct fuse_fx_op *op);
 int fuse_fx_do_rmdir(struct fuse_fx_op *op);
 int fuse_fx_do_rename(struct fuse_fx_op *op);		/* @flags are RENAME_* */
-int fuse_fx_do_readdir(struct fuse_fx_op *op);
+int fuse_fx_do_readdir(struct fuse_fx_op *op);		/* 1 if @path[1] is in it */
 int fuse_fx_do_notify(struct fuse_fx_op *op);
 int fuse_fx_do_inval_inode(struct fuse_fx_op *op);	/* of @parent */
 int fuse_fx_do_inc_epoch(struct fuse_fx_op *op);

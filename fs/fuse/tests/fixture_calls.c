@@ -438,7 +438,12 @@ struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fus
 	t->op.fx = fx;
 	/* First of all, so that nothing of it is freed while the thread runs. */
 	list_add_tail(&t->list, &fx->threads);
-	t->thread = kunit_thread_run(fx->test, "fuse_fx", fuse_fx_thread, t);
+	/* It can be stopped at a point later. */
+	if (kunit_points_missing())
+		t->thread = kunit_thread_run(fx->test, "fuse_fx", fuse_fx_thread, t);
+	else
+		t->thread = kunit_thread_run_to(fx->test, "fuse_fx", fuse_fx_thread, t,
+						KUNIT_NO_POINT);
 	return t->thread;
 }
 
@@ -496,11 +501,12 @@ int fuse_fx_do_chmod(struct fuse_fx_op *op)
 int fuse_fx_do_readdir(struct fuse_fx_op *op)
 {
 	struct file *file = fuse_fx_open_file(op->fx, op->path[0], O_RDONLY | O_DIRECTORY);
+	bool found;
 	int err;
 
 	if (IS_ERR(file))
 		return PTR_ERR(file);
-	fuse_fx_read_dir(file, "", &err);
+	found = fuse_fx_read_dir(file, op->path[1] ?: "", &err);
 	fuse_fx_close_file(file);
-	return err;
+	return err ?: found;
 }

@@ -216,26 +216,39 @@ static void late_node(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
 }
 
+/* Link a file, which is asked about before the server makes the link. */
+static struct dentry *link_overtaken_file(struct fuse_fixture *fx, const char *file,
+					  const char *new)
+{
+	struct fuse_fx_op link = { .path = { file, new } };
+	struct fuse_fx_op getattr = { fx, .path = { file } };
+	struct kunit_thread *caller;
+	struct dentry *dentry;
+
+	fuse_fake_add(fx->server, file, S_IFREG | 0644);
+	dentry = fuse_fx_hold(fx, file);
+	caller = fuse_fx_run_to(fx, fuse_fx_do_link, &link, FUSE_LINK, FUSE_FAKE_STOP_BEFORE);
+	FUSE_EXPECT_ERR(fx->test, fuse_fx_do_getattr(&getattr), 0);
+	fuse_fake_let_go(fx->server);
+	expect_return(fx, caller, "link", 0);
+	return dentry;
+}
+
 /* A GETATTR that was answered before the LINK does not leave the old i_nlink cached. */
 static void link_overtaken(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op link = { .path = { "file", "new" } };
-	struct fuse_fx_op getattr = { .path = { "file" } };
 	struct path path = { .mnt = fx->mnt };
-	struct kunit_thread *caller;
 	struct kstat stat;
 
-	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
-	path.dentry = fuse_fx_hold(fx, "file");
-	caller = fuse_fx_run_to(fx, fuse_fx_do_link, &link, FUSE_LINK,
-				FUSE_FAKE_STOP_BEFORE);
-	getattr.fx = fx;
-	FUSE_EXPECT_ERR(test, fuse_fx_do_getattr(&getattr), 0);
-	fuse_fake_let_go(fx->server);
-	expect_return(fx, caller, "link", 0);
+	path.dentry = link_overtaken_file(fx, "file", "new");
 	FUSE_EXPECT_ERR(test, vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0), 0);
 	KUNIT_EXPECT_EQ(test, stat.nlink, 2);
+
+	/* Nor does unlink() count it down to 0, with which link() fails. */
+	link_overtaken_file(fx, "one", "two");
+	FUSE_EXPECT_ERR(test, fuse_fx_unlink(fx, "one"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_link(fx, "two", "three"), 0);
 
 	/* But if nobody asked, the answer that comes with the name is enough. */
 	FUSE_EXPECT_ERR(test, fuse_fx_mknod(fx, "other"), 0);
@@ -432,6 +445,8 @@ static void late_answer_replaced(struct kunit *test)
 	notify_meanwhile(fx, inval, -ENOENT);
 	FUSE_EXPECT_ERR(test, stat_meanwhile(fx, "dir/file"), 0);
 	let_go(fx, caller);
+	KUNIT_EXPECT_TRUE(test, finds(fx, inval.parent, "file",
+				      fuse_fake_find(fx->server, inval.parent, "file")));
 }
 
 static const bool late_listings[] = { false, true };
@@ -480,6 +495,66 @@ static void late_listing(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "other"));
 }
 
+/*
+ * A listing began before the notification, and part of it is in the cache. One that begins
+ * afterwards does not go on there.
+ */
+static void late_listing_rest(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op readdir = { .path = { "dir", "file" } };
+	struct fuse_fx_op inval = { .path = { "file" } };
+	struct fuse_fake_hook *hold, *hold_new;
+	struct kunit_thread *old, *new;
+
+	fx->server->cache_dir = true;
+	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/first", S_IFREG | 0644);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	fuse_fx_hold(fx, "dir");
+	/* OPENDIR, READDIRPLUS, and what asks for the rest */
+	hold = fuse_fake_hold(fx->server, 0, FUSE_FAKE_STOP_BEFORE);
+	hold->skip = 2;
+	old = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
+	fuse_fake_hold_wait(hold);
+	fuse_fake_remove(fx->server, "dir/file");
+	notify_meanwhile(fx, inval, 0);
+	hold_new = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEFORE);
+	new = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
+	fuse_fake_hold_wait(hold_new);
+	fuse_fake_unhook(hold);
+	expect_return(fx, old, "a listing with 'file'", 1);
+	fuse_fake_unhook(hold_new);
+	expect_return(fx, new, "a listing without 'file'", 0);
+}
+
+/* Two listings at the same time, and no notification: the first that ends fills the cache. */
+static void listings_at_once(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op readdir = { .path = { "dir", "file" } };
+	struct fuse_fake_hook *hold;
+	struct kunit_thread *first;
+	unsigned int asked;
+
+	fx->server->cache_dir = true;
+	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	fuse_fx_hold(fx, "dir");
+	hold = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEHIND);
+	first = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
+	fuse_fake_hold_wait(hold);
+	fuse_fx_run_to(fx, fuse_fx_do_readdir, &readdir, FUSE_READDIRPLUS,
+		       FUSE_FAKE_STOP_BEHIND);
+	fuse_fake_unhook(hold);
+	expect_return(fx, first, "the first listing", 1);
+	asked = fuse_fake_requests(fx->server, FUSE_READDIRPLUS) +
+		fuse_fake_requests(fx->server, FUSE_READDIR);
+	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
+	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_READDIRPLUS) +
+			fuse_fake_requests(fx->server, FUSE_READDIR), asked);
+}
+
 /* A delete waits for the directory's lock, but the name is stale at once. */
 static void delete_parent_locked(struct kunit *test)
 {
@@ -497,12 +572,41 @@ static void delete_parent_locked(struct kunit *test)
 	caller = fuse_fx_run_to(fx, fuse_fx_do_mkdir, &mkdir, FUSE_MKDIR,
 				FUSE_FAKE_STOP_BEFORE);
 	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(server, &d_inode(dir)->i_rwsem));
-	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "dir/file", &lookups), 0);
-	KUNIT_EXPECT_EQ(test, lookups, 1);
+	kunit_thread_sleeps_on_rwsem(server, &d_inode(dir)->i_rwsem);
+	lookups = fuse_fake_requests(fx->server, FUSE_LOOKUP);
+	FUSE_EXPECT_ERR(test, stat_meanwhile(fx, "dir/file"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_LOOKUP), lookups + 1);
 	fuse_fake_let_go(fx->server);
 	expect_return(fx, server, "the delete", 0);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
+}
+
+/* While a delete waits, a lookup sees that the name is gone: the node is still marked. */
+static void delete_looked_up(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op mkdir = { .path = { "dir/new" } };
+	struct fuse_fx_op stat = { .path = { "dir/file" } };
+	struct fuse_fx_op delete = { .path = { "file" } };
+	struct kunit_thread *server, *caller, *looks;
+	struct dentry *file;
+
+	delete.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	delete.child = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	file = fuse_fx_hold(fx, "dir/file");
+	fuse_fake_remove(fx->server, "dir/file");
+	caller = fuse_fx_run_to(fx, fuse_fx_do_mkdir, &mkdir, FUSE_MKDIR,
+				FUSE_FAKE_STOP_BEFORE);
+	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
+	kunit_thread_wait(server);
+	looks = fuse_fx_run(fx, fuse_fx_do_stat, &stat);
+	kunit_thread_wait(looks);
+	fuse_fake_let_go(fx->server);
+	expect_return(fx, server, "the delete", 0);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(looks, NULL));
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
+	KUNIT_EXPECT_EQ(test, d_inode(file)->i_nlink, 0);
+	KUNIT_EXPECT_TRUE(test, cant_mount(file));
 }
 
 static const unsigned int rename_flags[] = { RENAME_EXCHANGE, 0 };
@@ -567,23 +671,22 @@ static const struct notified_rename {
 
 KUNIT_ARRAY_PARAM_DESC(notified_rename, notified_renames, name);
 
-static int rename_fn(void *data)
-{
-	return fuse_fx_do_rename(data);
-}
-
-/* The rename is stopped when it has the answer, at a point. Returns false if it has ended. */
-static bool rename_to_point(struct kunit *test, const u64 *dirs, u32 expire, unsigned long point)
+/*
+ * The rename is stopped when it has the answer, at a point. Returns false if it has ended;
+ * @found: the notification has found what is renamed, under the name that it had.
+ */
+static bool rename_to_point(struct kunit *test, const u64 *dirs, u32 expire,
+			    unsigned long point, bool *found)
 {
 	static const char * const paths[] = { "from/a", "to/b" }, * const names[] = { "a", "b" };
 	const struct notified_rename *param = test->param_value;
 	unsigned int i, at = param->at;
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op rename = { fx, .path = { paths[0], paths[1] }, .flags = param->flags };
+	struct fuse_fx_op rename = { .path = { paths[0], paths[1] }, .flags = param->flags };
 	struct fuse_fx_op notify = { .parent = dirs[at], .path = { names[at] }, .flags = expire };
 	struct kunit_thread *server, *caller;
 	struct dentry *entry;
-	bool stopped, found;
+	bool stopped, there;
 	u64 old;
 	int err;
 
@@ -598,24 +701,24 @@ static bool rename_to_point(struct kunit *test, const u64 *dirs, u32 expire, uns
 	fuse_fake_remove(fx->server, paths[at]);
 	fuse_fake_add(fx->server, paths[at], S_IFREG | 0644);
 
-	fuse_fake_hold(fx->server, param->flags ? FUSE_RENAME2 : FUSE_RENAME,
-		       FUSE_FAKE_STOP_BEHIND);
-	caller = kunit_thread_run_to(test, "rename", rename_fn, &rename, KUNIT_NO_POINT);
+	caller = fuse_fx_run_to(fx, fuse_fx_do_rename, &rename,
+				param->flags ? FUSE_RENAME2 : FUSE_RENAME, FUSE_FAKE_STOP_BEHIND);
 	kunit_thread_wait(caller);
 	kunit_thread_go_on(caller, kunit_thread_points(caller) + point);
 	fuse_fake_let_go(fx->server);
 	stopped = kunit_thread_wait(caller) == KUNIT_THREAD_STOPPED;
 
 	entry = fuse_fx_hold_cached(fx, fuse_fx_hold(fx, at ? "to" : "from"), names[at]);
-	found = entry && d_is_positive(entry) && d_inode(entry)->i_ino == old;
+	there = entry && d_is_positive(entry) && d_inode(entry)->i_ino == old;
 	server = fuse_fx_run(fx, fuse_fx_do_notify, &notify);
 	/* If it waits for the rename, it is as if it came afterwards. */
-	found &= kunit_thread_wait(server) == KUNIT_THREAD_ENDED;
+	there &= kunit_thread_wait(server) == KUNIT_THREAD_ENDED;
 	kunit_thread_go_on(caller, KUNIT_NO_POINT);
 	expect_return(fx, caller, "the rename", 0);
 	KUNIT_ASSERT_TRUE(test, kunit_thread_join(server, &err));
 
-	if (finds(fx, dirs[!at], names[!at], old) && found && !err)
+	*found |= there && !err;
+	if (finds(fx, dirs[!at], names[!at], old) && there && !err)
 		KUNIT_FAIL(test, "stopped in %pS: a lookup of '%s' still finds what was '%s'",
 			   kunit_thread_where(caller), names[!at], names[at]);
 	return stopped;
@@ -630,6 +733,7 @@ static void race_rename(struct kunit *test)
 	const char *missing = kunit_points_missing();
 	struct fuse_fixture *fx = test->priv;
 	unsigned long point = 0;
+	bool found = false;
 	u64 dirs[2];
 
 	if (missing)
@@ -637,9 +741,13 @@ static void race_rename(struct kunit *test)
 	dirs[0] = fuse_fake_add(fx->server, "from", S_IFDIR | 0755);
 	dirs[1] = fuse_fake_add(fx->server, "to", S_IFDIR | 0755);
 	do {
-		rename_to_point(test, dirs, FUSE_EXPIRE_ONLY, point);
-	} while (rename_to_point(test, dirs, 0, point++));
-	KUNIT_EXPECT_GT(test, point, 1);
+		rename_to_point(test, dirs, FUSE_EXPIRE_ONLY, point, &found);
+	} while (rename_to_point(test, dirs, 0, point++, &found));
+	/* The last one came after the rename: then it is the new name that is stale. */
+	fuse_fx_inval(fx, dirs[0], "a");
+	fuse_fx_inval(fx, dirs[1], "b");
+	if (!found)
+		kunit_skip(test, "every notification waited for the rename");
 }
 
 static struct kunit_case fuse_inval_late_cases[] = {
@@ -654,7 +762,10 @@ static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE(late_epoch),
 	KUNIT_CASE(rename_epoch),
 	KUNIT_CASE_PARAM(late_listing, late_listing_gen_params),
+	KUNIT_CASE(late_listing_rest),
+	KUNIT_CASE(listings_at_once),
 	KUNIT_CASE(delete_parent_locked),
+	KUNIT_CASE(delete_looked_up),
 	KUNIT_CASE(delete_waits),
 	KUNIT_CASE_PARAM(race_delete, rename_flags_gen_params),
 	KUNIT_CASE_PARAM(race_rename, notified_rename_gen_params),

@@ -753,10 +753,11 @@ static void race(struct kunit *test)
 	};
 	const struct race_pair *pair = test->param_value;
 	struct race *race = kzalloc_obj(*race);
-	struct fuse_fx_score score = {};
+	static struct fuse_fx_score score;	/* lasts if the test is aborted */
 	unsigned int i;
 
 	KUNIT_ASSERT_NOT_NULL(test, race);
+	memset(&score, 0, sizeof(score));
 	race_points(test, &score, race, pair, RACE_NOTIFY, 0);
 	race_points(test, &score, race, pair, RACE_CALL, 0);
 	if (race_all && race_is_entry(pair->notification))
