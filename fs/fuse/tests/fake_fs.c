@@ -688,51 +688,33 @@ static struct fuse_fake_place fuse_fake_place(struct fuse_fake_server *server, c
 	return at;
 }
 
-/* Returns the nodeid of what is added, 0, or a negative error. */
-static s64 fuse_fake_change(struct fuse_fake_server *server, enum fuse_fake_change change,
-			    const char *path, umode_t mode)
-{
-	struct fuse_fake_place at;
-	struct fuse_fake_node *node;
-
-	guard(mutex)(&server->tree);
-	at = fuse_fake_place(server, path);
-	if (!at.dir || (!at.name && change != FUSE_FAKE_ADD))
-		return -ENOENT;
-	if (change & (FUSE_FAKE_EMPTY | FUSE_FAKE_REMOVE))
-		fuse_fake_clear_dir(at.name->node);
-	if (change & FUSE_FAKE_REMOVE)
-		fuse_fake_del_name(at.name);
-	if (change & FUSE_FAKE_ADD)
-		return fuse_fake_make(server, at.dir, at.last, mode, &node) ?: node->nodeid;
-	return 0;
-}
-
-void fuse_fake_change_upon(struct fuse_fake_server *server, const struct fuse_fake_hook *hook,
-			   u32 opcode)
-{
-	s64 err = fuse_fake_change(server, hook->change, hook->path, S_IFREG | 0644);
-
-	/* No assertion: the task is in the middle of a system call. */
-	guard(mutex)(&server->tree);
-	if (err < 0)
-		fuse_fake_complain(server, "cannot change '%s' upon %s: %lld", hook->path,
-				   fuse_fake_opname(opcode), err);
-}
-
 u64 fuse_fake_add(struct fuse_fake_server *server, const char *path, umode_t mode)
 {
-	s64 nodeid = fuse_fake_change(server, FUSE_FAKE_ADD, path, mode);
+	struct fuse_fake_node *node;
+	struct fuse_fake_place at;
+	int err = -ENOENT;
 
-	KUNIT_ASSERT_GT_MSG(server->test, nodeid, 0, "the server cannot add %s", path);
-	return nodeid;
+	scoped_guard(mutex, &server->tree) {
+		at = fuse_fake_place(server, path);
+		if (at.dir)
+			err = fuse_fake_make(server, at.dir, at.last, mode, &node);
+	}
+	KUNIT_ASSERT_EQ_MSG(server->test, err, 0, "the server cannot add %s", path);
+	return node->nodeid;
 }
 
 void fuse_fake_remove(struct fuse_fake_server *server, const char *path)
 {
-	KUNIT_ASSERT_EQ_MSG(server->test, 0,
-			    fuse_fake_change(server, FUSE_FAKE_REMOVE, path, 0),
-			    "the server cannot remove %s", path);
+	struct fuse_fake_place at;
+
+	scoped_guard(mutex, &server->tree) {
+		at = fuse_fake_place(server, path);
+		if (at.name) {
+			fuse_fake_clear_dir(at.name->node);
+			fuse_fake_del_name(at.name);
+		}
+	}
+	KUNIT_ASSERT_TRUE_MSG(server->test, at.name, "the server cannot remove %s", path);
 }
 
 void fuse_fake_link(struct fuse_fake_server *server, const char *old, const char *new)

@@ -79,34 +79,28 @@ static void fuse_fake_work(struct work_struct *work)
 	}
 }
 
-/* Count the request. Returns a hook that changes something ahead of it, or NULL. */
-static struct fuse_fake_hook *fuse_fake_note(struct fuse_fake_server *server,
-					     struct fuse_req *req)
+/* Count the request, and see which hooks stop it. */
+static void fuse_fake_note(struct fuse_fake_server *server, struct fuse_req *req)
 {
 	u32 opcode = req->in.h.opcode;
-	struct fuse_fake_hook *hook, *changes = NULL;
+	struct fuse_fake_hook *hook;
 
 	guard(spinlock)(&server->lock);
 	if (opcode < FUSE_FAKE_OPCODES)
 		server->requests[opcode]++;
 	if (opcode == FUSE_NOTIFY_REPLY)
-		return NULL;
+		return;
 	list_for_each_entry(hook, &server->hooks, list) {
 		if ((hook->task && hook->task != current) ||
 		    (hook->opcode && hook->opcode != opcode))
 			continue;
 		if (!hook->requests)
 			hook->first = opcode;
-		if (hook->requests++ != hook->skip)
+		if (hook->requests++ != hook->skip || !hook->stop)
 			continue;
-		if (hook->stop) {
-			hook->req = req;
-			hook->stopped = opcode;
-		}
-		if (hook->change)
-			changes = hook;
+		hook->req = req;
+		hook->stopped = opcode;
 	}
-	return changes;
 }
 
 static void fuse_fake_send_req(struct fuse_iqueue *fiq, struct fuse_req *req)
@@ -114,15 +108,12 @@ static void fuse_fake_send_req(struct fuse_iqueue *fiq, struct fuse_req *req)
 	/* Nobody waits for these, and INIT comes with a spinlock held. */
 	bool background = test_bit(FR_BACKGROUND, &req->flags);
 	struct fuse_fake_server *server = fiq->priv;
-	struct fuse_fake_hook *changes;
 	bool stops;
 
 	fuse_request_assign_unique(fiq, req);
 	clear_bit(FR_PENDING, &req->flags);
 
-	changes = fuse_fake_note(server, req);
-	if (changes)
-		fuse_fake_change_upon(server, changes, req->in.h.opcode);
+	fuse_fake_note(server, req);
 
 	spin_lock(&server->lock);
 	stops = fuse_fake_stops(server, req, FUSE_FAKE_STOP_BEFORE);

@@ -74,32 +74,19 @@ struct fuse_fake_told {
 	char name[];
 };
 
-/* What can happen to a name behind the kernel's back; may be combined. */
-enum fuse_fake_change {
-	FUSE_FAKE_EMPTY		= BIT(0),	/* all in the directory is removed */
-	FUSE_FAKE_REMOVE	= BIT(1),	/* the name is removed, with all below it */
-	FUSE_FAKE_ADD		= BIT(2),	/* there is a new file of that name */
-};
-
 /* Where a hook stops a request. */
 enum fuse_fake_stop {
-	FUSE_FAKE_GO_ON,
-	FUSE_FAKE_STOP_BEFORE,	/* the server has not seen it yet */
+	FUSE_FAKE_STOP_BEFORE = 1, /* the server has not seen it yet */
 	FUSE_FAKE_STOP_BEHIND,	/* the answer is ready to go */
 };
 
-/*
- * What happens when a request comes: something changes behind the kernel's back just
- * ahead of it, or it is stopped. A hook acts on one request, and counts all.
- */
+/* Counts requests, and stops one of them. */
 struct fuse_fake_hook {
 	/* Which request; FORGET and NOTIFY_REPLY do not count: nobody waits for them. */
 	struct task_struct *task;	/* who sends it, or NULL */
 	u32 opcode;			/* or 0 */
 	unsigned int skip;		/* so many of these are let through first */
-	enum fuse_fake_change change;
-	const char *path;		/* the name that changes */
-	enum fuse_fake_stop stop;
+	enum fuse_fake_stop stop;	/* or 0: it stops none */
 
 	/* The caller of fuse_fake_hook() need not set these. */
 	struct list_head list;
@@ -200,8 +187,6 @@ u64 fuse_fake_known(struct fuse_fake_server *server, u64 *nlookup);
 /* What fake_server.c needs of fake_fs.c; the tree is locked for the first two. */
 int fuse_fake_handle(struct fuse_fake_server *server, struct fuse_req *req);
 void fuse_fake_forget(struct fuse_fake_server *server, u64 nodeid, u64 nlookup);
-void fuse_fake_change_upon(struct fuse_fake_server *server, const struct fuse_fake_hook *hook,
-			   u32 opcode);
 void fuse_fake_fs_init(struct fuse_fake_server *server);
 void fuse_fake_fs_free(struct fuse_fake_server *server);
 

@@ -190,35 +190,6 @@ static void holds(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/new"), 0);
 }
 
-/* Something changes just before a request is seen: once, and for that task only. */
-static void changes_upon(struct kunit *test)
-{
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op unlink = {
-		.path	= { "file" },
-		.hook	= {
-			.opcode	= FUSE_UNLINK,
-			.change	= FUSE_FAKE_REMOVE | FUSE_FAKE_ADD,
-			.path	= "file",
-		},
-	};
-	struct kunit_thread *thread;
-	u64 file, nlookup;
-	int err;
-
-	file = fuse_fake_add(fx->server, "file", S_IFREG | 0644);
-	fuse_fake_add(fx->server, "other", S_IFREG | 0644);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), 0);
-	FUSE_EXPECT_ERR(test, fuse_fx_unlink(fx, "other"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fake_known(fx->server, &nlookup), file);
-
-	thread = fuse_fx_run(fx, fuse_fx_do_unlink, &unlink);
-	KUNIT_ASSERT_TRUE(test, kunit_thread_join(thread, &err));
-	KUNIT_EXPECT_EQ(test, err, 0);
-	KUNIT_EXPECT_EQ(test, fx->server->last_nodeid, file + 2);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), -ENOENT);
-}
-
 /* A request that the server does not know leads to a complaint. */
 static void unknown_opcode(struct kunit *test)
 {
@@ -312,7 +283,6 @@ static struct kunit_case fuse_fake_server_cases[] = {
 	KUNIT_CASE(lists),
 	KUNIT_CASE(timeouts),
 	KUNIT_CASE(holds),
-	KUNIT_CASE(changes_upon),
 	KUNIT_CASE(unknown_opcode),
 	KUNIT_CASE(mistakes),
 	KUNIT_CASE(nodeids),

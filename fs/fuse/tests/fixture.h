@@ -247,7 +247,6 @@ struct fuse_fx_op {
 	struct fuse_fixture *fx;
 	const char *path[2];		/* in the order of the call's arguments */
 	unsigned int flags;
-	struct fuse_fake_hook hook;	/* while the call is made, if it changes something */
 	u64 parent;			/* of a notification, for the name path[0] */
 	u64 child;
 	void *data;			/* what a call of the suite's own needs */

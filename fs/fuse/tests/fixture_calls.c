@@ -412,19 +412,8 @@ int fuse_fx_describe(char *buf, size_t size, struct dentry *dentry)
 static int fuse_fx_thread(void *data)
 {
 	struct fuse_fx_thread *t = data;
-	struct fuse_fixture *fx = t->op.fx;
-	int err;
 
-	if (!t->op.hook.change)
-		return t->call(&t->op);
-	t->op.hook.task = current;
-	fuse_fake_hook(fx->server, &t->op.hook);
-	err = t->call(&t->op);
-	fuse_fake_unhook(&t->op.hook);
-	if (!t->op.hook.requests)
-		KUNIT_FAIL(fx->test, "%s did not come, so that '%s' was not changed",
-			   fuse_fake_opname(t->op.hook.opcode), t->op.hook.path);
-	return err;
+	return t->call(&t->op);
 }
 
 struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),

@@ -10,14 +10,14 @@
  *					unlinks the name
  *	file.inval.unlink:call@17	unlink() is stopped at its point 17, and
  *					the name is notified
- *	file.inval.unlink:request1	the second request of unlink() is at the server, which
+ *	file.inval.unlink:request0	the first request of unlink() is at the server, which
  *					has not processed it, and the name is notified
- *	file.inval.unlink:answer1@17	the same, but it has been processed and
+ *	file.inval.unlink:answer0@17	the same, but it has been processed and
  *					its answer has not arrived; then the
  *					answer arrives, unlink() is stopped at
  *					point 17, counted from there, and
  *					somebody looks at the name
- *	file.inval.unlink:arrival1@17	the same, but the answer arrives while
+ *	file.inval.unlink:arrival0@17	the same, but the answer arrives while
  *					the notification is stopped at its
  *					point 17
  *	file.delete.exchange:twice@17+5	the notification is stopped at its point
