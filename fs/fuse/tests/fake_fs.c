@@ -303,6 +303,7 @@ static struct fuse_attr fuse_fake_attr(struct fuse_fake_server *server,
 		.nlink		= S_ISDIR(node->mode) ? 2 * node->nlink : node->nlink,
 		.size		= node->target ? strlen(node->target) :
 				  S_ISREG(node->mode) ? server->file_size : 0,
+		.mtime		= 1,
 		.blksize	= PAGE_SIZE,
 		.flags		= node->submount ? FUSE_ATTR_SUBMOUNT : 0,
 	};
