@@ -35,12 +35,13 @@ static void negative(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "config"), 0);
 }
 
-/* Without a timeout for absent names the server answers -ENOENT, and nothing is cached. */
+/* Without a timeout for absent names the server answers -ENOENT: that is not cached. */
 static void negative_not_cached(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
 
 	fx->server->negative_valid = 0;
+	FUSE_EXPECT_ERR(test, fuse_fx_mknod(fx, "other"), 0);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "config"), -ENOENT);
 	fuse_fake_add(fx->server, "config", S_IFREG | 0644);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "config"), 0);
