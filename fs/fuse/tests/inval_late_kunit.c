@@ -258,7 +258,7 @@ static void link_overtaken(struct kunit *test)
 	FUSE_EXPECT_ERR(test, vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0), 0);
 	KUNIT_EXPECT_EQ(test, stat.size, fx->server->file_size);
 
-	/* Nor does unlink() count it down to 0, with which link() fails. */
+	/* If nobody looks, unlink() does not count an old i_nlink down to 0: link() would fail. */
 	link_overtaken_file(fx, "one", "two", NULL);
 	FUSE_EXPECT_ERR(test, fuse_fx_unlink(fx, "one"), 0);
 	FUSE_EXPECT_ERR(test, fuse_fx_link(fx, "two", "three"), 0);
@@ -305,8 +305,8 @@ static void delete_overtaken(struct kunit *test)
 }
 
 /*
- * A delete takes i_rwsem of the entry's inode, too, and may have to wait for it. It
- * keeps i_rwsem of the directory meanwhile.
+ * A delete may wait for i_rwsem of the entry's inode, and another call for the delete:
+ * all of them end.
  */
 static void delete_waits(struct kunit *test)
 {
@@ -417,7 +417,7 @@ static void late_epoch(struct kunit *test)
 	let_go(fx, caller);
 }
 
-/* The epoch ends after the kernel has looked up what it renames, and the server has replaced. */
+/* A new epoch begins when the kernel has looked up a file, which is stale, and renames it. */
 static void rename_epoch(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
