@@ -349,25 +349,6 @@ static void parent_unknown(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, file, "name"), -ENOTDIR);
 }
 
-/*
- * Only the notification holds the directory's dentry, which is DCACHE_DONTCACHE:
- * it must not go before the notification has looked up the name in it.
- */
-static void parent_not_kept(struct kunit *test)
-{
-	struct fuse_fixture *fx = test->priv;
-	struct inode *inode;
-	u64 dir;
-
-	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	inode = fuse_fx_hold_inode(fx, "dir");
-	d_mark_dontcache(inode);
-	fuse_fake_take_back(fx->server, FUSE_ROOT_ID, "dir", false);
-
-	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "never"), -ENOENT);
-	KUNIT_EXPECT_TRUE(test, hlist_empty(&inode->i_dentry));
-}
-
 /* -ENOENT for a name that is not cached, and for what cannot be a name. */
 static void not_cached(struct kunit *test)
 {
@@ -423,7 +404,6 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(parent_attributes),
 	KUNIT_CASE(parent_deleted),
 	KUNIT_CASE(parent_unknown),
-	KUNIT_CASE(parent_not_kept),
 	KUNIT_CASE(not_cached),
 	KUNIT_CASE(listing),
 	{}
