@@ -279,7 +279,8 @@ KUNIT_ARRAY_PARAM(bench_row, bench_rows, bench_row_desc);
 
 static const struct bench_work bench_works[] = {
 	{ "expire, one directory, threads", bench_do_expire, "f%u", 50000, BENCH_THREADS },
-	{ "expire, a directory each, threads", bench_do_expire, "f%u", 50000, BENCH_THREADS, .many = true },
+	{ "expire, a directory each, threads", bench_do_expire, "f%u", 50000, BENCH_THREADS,
+	  .many = true },
 	{ "LOOKUP, threads", fuse_fx_do_stat, "absent%u", 10000, 1,
 	  .expected = -ENOENT, .opcode = FUSE_LOOKUP },
 	{ "LOOKUP, threads", fuse_fx_do_stat, "absent%u", 10000, BENCH_THREADS,
