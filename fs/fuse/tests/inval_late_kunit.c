@@ -400,6 +400,30 @@ static void late_answer_kept(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, d_unhashed(file));
 }
 
+/* An answer on its way is cached, if no notification came that makes it stale. */
+static void late_answer_beside(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op stat = { .path = { "dir/file" } };
+	struct fuse_fx_op other = { .path = { "other" } };
+	struct kunit_thread *caller, *server;
+
+	other.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	fuse_fx_hold(fx, "dir");
+	/* The name itself, but before it is asked for. */
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, other.parent, "file"), -ENOENT);
+	caller = fuse_fx_run_to(fx, fuse_fx_do_stat, &stat, FUSE_LOOKUP,
+				FUSE_FAKE_STOP_BEHIND);
+	/* The same name in another directory. */
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "file"), -ENOENT);
+	/* Another name in this directory: that may wait. */
+	server = fuse_fx_run(fx, fuse_fx_do_notify, &other);
+	kunit_thread_wait(server);
+	let_go(fx, caller);
+	expect_return(fx, server, "the notification", -ENOENT);
+}
+
 /* An old answer to READDIRPLUS does not set a dentry back to the epoch of the request. */
 static void late_epoch(struct kunit *test)
 {
@@ -806,6 +830,7 @@ static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE(late_answer_replaced),
 	KUNIT_CASE_PARAM(late_answer_overtaken, overtaking_gen_params),
 	KUNIT_CASE(late_answer_kept),
+	KUNIT_CASE(late_answer_beside),
 	KUNIT_CASE(late_epoch),
 	KUNIT_CASE(rename_epoch),
 	KUNIT_CASE_PARAM(late_listing, late_listing_gen_params),
