@@ -259,6 +259,22 @@ static void fuse_fake_tell(struct fuse_fake_server *server, u64 parent, const ch
 	told->nodeid = node ? node->nodeid : 0;
 	told->seq = ++server->seq;
 	told->cached = cached;
+	told->from = NULL;
+}
+
+/* The kernel has renamed what it was told about @from at @seq, and may go on to use that. */
+static void fuse_fake_tell_moved(struct fuse_fake_server *server, u64 parent, const char *name,
+				 const struct fuse_fake_node *node,
+				 const struct fuse_fake_told *from, u64 seq)
+{
+	struct fuse_fake_told *told;
+
+	fuse_fake_tell(server, parent, name, node, server->entry_valid);
+	told = fuse_fake_find_told(server, parent, name);
+	if (told) {
+		told->from = from;
+		told->from_seq = seq;
+	}
 }
 
 /* The name is gone, but what it led to and all below that is not. */
@@ -405,6 +421,9 @@ static int fuse_fake_do_make(struct fuse_fake_server *server, struct fuse_req *r
 	if (opcode == FUSE_LINK) {
 		node = fuse_fake_node(server, ((const struct fuse_link_in *)in)->oldnodeid);
 		err = node ? fuse_fake_add_name(dir, name, node) : -ESTALE;
+	} else if (opcode == FUSE_TMPFILE) {
+		node = fuse_fake_new_node(server, ((const struct fuse_create_in *)in)->mode);
+		err = node ? 0 : -ENOMEM;
 	} else {
 		mode = opcode == FUSE_CREATE ? ((const struct fuse_create_in *)in)->mode :
 		       opcode == FUSE_MKNOD ? ((const struct fuse_mknod_in *)in)->mode :
@@ -422,7 +441,7 @@ static int fuse_fake_do_make(struct fuse_fake_server *server, struct fuse_req *r
 
 	out = fuse_fake_entry(server, dir->nodeid, name, node);
 	fuse_fake_out(req, 0, &out, sizeof(out));
-	if (opcode == FUSE_CREATE)
+	if (opcode == FUSE_CREATE || opcode == FUSE_TMPFILE)
 		fuse_fake_out(req, 1, &open, sizeof(open));
 	return 0;
 }
@@ -453,7 +472,9 @@ static int fuse_fake_do_rename(struct fuse_fake_server *server, struct fuse_req 
 	const char *oldname = fuse_fake_in(req, 1);
 	const char *newname = fuse_fake_in(req, 2);
 	bool exchange = flags & RENAME_EXCHANGE;
+	struct fuse_fake_told *oldtold, *newtold;
 	struct fuse_fake_name *old, *new;
+	u64 oldseq, newseq;
 	int err;
 
 	if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE))
@@ -471,17 +492,17 @@ static int fuse_fake_do_rename(struct fuse_fake_server *server, struct fuse_req 
 	/* Renaming one hard link over another does nothing, for the VFS too. */
 	if (err || (old && !exchange))
 		return err;
-	/*
-	 * The kernel moves the dentry with its timeout. It has just looked both names up,
-	 * so this counts as an answer about them, even if the old name is notified at the
-	 * same time.
-	 */
+	/* This is an answer about both names, but the kernel may keep the old timeout. */
+	oldtold = fuse_fake_find_told(server, dir->nodeid, oldname);
+	newtold = fuse_fake_find_told(server, newdir->nodeid, newname);
+	oldseq = oldtold ? oldtold->seq : 0;
+	newseq = newtold ? newtold->seq : 0;
 	fuse_fake_clear(server, dir->nodeid, oldname);
 	if (exchange)
 		fuse_fake_clear(server, newdir->nodeid, newname);
-	fuse_fake_tell(server, newdir->nodeid, newname, new->node, server->entry_valid);
+	fuse_fake_tell_moved(server, newdir->nodeid, newname, new->node, oldtold, oldseq);
 	if (exchange)
-		fuse_fake_tell(server, dir->nodeid, oldname, old->node, server->entry_valid);
+		fuse_fake_tell_moved(server, dir->nodeid, oldname, old->node, newtold, newseq);
 	return 0;
 }
 
@@ -622,7 +643,7 @@ static const struct fuse_fake_op {
 	OP(GETATTR, fuse_fake_do_attr), OP(SETATTR, fuse_fake_do_attr),
 	OP(CREATE, fuse_fake_do_make), OP(MKNOD, fuse_fake_do_make),
 	OP(MKDIR, fuse_fake_do_make), OP(SYMLINK, fuse_fake_do_make),
-	OP(LINK, fuse_fake_do_make),
+	OP(LINK, fuse_fake_do_make), OP(TMPFILE, fuse_fake_do_make),
 	OP(UNLINK, fuse_fake_do_unmake), OP(RMDIR, fuse_fake_do_unmake),
 	OP(RENAME, fuse_fake_do_rename), OP(RENAME2, fuse_fake_do_rename),
 	OP(READLINK, fuse_fake_do_readlink), OP(STATFS, fuse_fake_do_statfs),

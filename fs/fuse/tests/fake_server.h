@@ -71,6 +71,9 @@ struct fuse_fake_told {
 	 * has seen since has made the answer stale.
 	 */
 	bool cached;
+	/* If RENAME was the answer: the old name, and its seq before the RENAME; or NULL */
+	const struct fuse_fake_told *from;
+	u64 from_seq;
 	char name[];
 };
 

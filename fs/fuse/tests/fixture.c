@@ -327,11 +327,34 @@ put:
 	dput(path.dentry);
 }
 
+/*
+ * A rename takes an answer about the old name along to the new one. There it is stale if a
+ * notification of the old name ended before the server answered the RENAME; or if it found
+ * something, and nobody had asked for the old name again, so it was this entry; or if the
+ * test knows that it was, as in an exchange, which tells both names.
+ */
+static void fuse_fx_check_renamed(struct fuse_fixture *fx, struct fuse_fake_told *told)
+{
+	bool stale = told->from_seq <= fx->epoch_seq && fx->epoch_end < told->seq;
+	struct fuse_fx_call *call;
+
+	list_for_each_entry(call, &fx->calls, list)
+		if (call->parent == told->from->parent && !strcmp(call->name, told->from->name) &&
+		    told->from_seq <= call->seq)
+			stale |= call->end < told->seq || call->found_seq == told->from_seq ||
+				 (told->nodeid && told->nodeid == fx->found_nodeid);
+	if (stale)
+		fuse_fx_check_name(fx, told->parent, told->name, told->seq);
+}
+
 static void fuse_fx_check_fresh(struct fuse_fixture *fx)
 {
 	struct fuse_fake_told *told;
 	struct fuse_fx_call *call;
 
+	list_for_each_entry(told, &fx->server->told, list)
+		if (told->from)
+			fuse_fx_check_renamed(fx, told);
 	list_for_each_entry(call, &fx->calls, list)
 		if (*call->name)
 			fuse_fx_check_name(fx, call->parent, call->name, call->seq);

@@ -10,7 +10,9 @@
  *
  *   fresh:         no lookup of a name that was notified, no listing and no
  *                  stat of its directory gets what the server said before the
- *                  notification, from the cache or by a reply that came later
+ *                  notification, from the cache or by a reply that came later;
+ *                  nor does a lookup of a new name to which the old one was renamed
+ *                  after the notification, or after the notification had found it
  *   no collateral: every other name is still answered from the cache
  *   quiet:         no notification sent a request to the server
  *   balanced:      locks are free, reference counts are as before, the mount can go
@@ -69,7 +71,9 @@ struct fuse_fixture {
 
 	spinlock_t lock;		/* of @calls */
 	struct list_head calls;		/* the notifications so far */
-	u64 epoch_seq;			/* of the server, at the last FUSE_NOTIFY_INC_EPOCH */
+	u64 epoch_seq;			/* of the server when FUSE_NOTIFY_INC_EPOCH last started */
+	u64 epoch_end;			/* and when it ended, or U64_MAX */
+	u64 found_nodeid;		/* a notification is known to have found its entry, or 0 */
 	struct list_head held;		/* dentries, inodes and open files of the test */
 	struct list_head threads;	/* that the test has started */
 	unsigned long broken;		/* the properties that did not hold, as bits */
@@ -214,33 +218,9 @@ static inline int fuse_fx_delete(struct fuse_fixture *fx, u64 parent, u64 child,
 int fuse_fx_inc_epoch(struct fuse_fixture *fx);
 int fuse_fx_inval_inode(struct fuse_fixture *fx, u64 nodeid);
 
-/*
- * A notification about a name, byte by byte. Whatever a test does to @data and @size is
- * what the kernel gets; the other members tell the fixture what the message is about.
- */
-struct fuse_fx_msg {
-	enum fuse_notify_code code;	/* FUSE_NOTIFY_INVAL_ENTRY or FUSE_NOTIFY_DELETE */
-	u64 parent;			/* nodeid of the directory */
-	const char *name;
-	bool below;			/* what lies below the name is meant too */
-	char *data;			/* behind struct fuse_out_header; some bytes of 0 follow */
-	size_t size;			/* how much of @data is written */
-};
-
-/*
- * Make a well-formed message, which lives as long as the test. An invalidation has no
- * room for @child; a delete has padding in place of @flags.
- */
-struct fuse_fx_msg *fuse_fx_msg(struct fuse_fixture *fx, enum fuse_notify_code code,
-				u64 parent, u64 child, const char *name, u32 flags);
-
-/*
- * Write a message, and return what fuse_notify() returned. From here on the fixture
- * expects of the name what it expects after fuse_fx_notify(); if it is malformed, that
- * every name is still answered from the cache.
- */
-int fuse_fx_send(struct fuse_fixture *fx, const struct fuse_fx_msg *msg);
-int fuse_fx_send_malformed(struct fuse_fixture *fx, const struct fuse_fx_msg *msg);
+/* Write what follows struct fuse_out_header, and return what fuse_notify() returned. */
+int fuse_fx_send(struct fuse_fixture *fx, enum fuse_notify_code code, const void *data,
+		 size_t size);
 
 /* A system call or notification for a thread to make */
 struct fuse_fx_op {

@@ -14,6 +14,8 @@ struct fuse_fx_call {
 	struct list_head list;
 	u64 parent;	/* nodeid of the directory */
 	u64 seq;	/* of the server when it started: what it told earlier is stale */
+	u64 end;	/* of the server when it ended, or U64_MAX */
+	u64 found_seq;	/* told->seq of the name then, if it found something, or U64_MAX */
 	char name[];	/* or "" if the call was about the directory itself */
 };
 

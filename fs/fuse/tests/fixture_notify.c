@@ -53,9 +53,10 @@ bool fuse_fx_check_locks(struct fuse_fixture *fx)
 
 /*
  * What is cached for this name now is stale when the notification is done, and
- * so may be what is cached while it runs: call fuse_fake_take_back() after it too.
+ * so may be what is cached while it runs: call fuse_fx_noted() after it.
  */
-static int fuse_fx_note(struct fuse_fixture *fx, u64 parent, const char *name, bool below)
+static struct fuse_fx_call *fuse_fx_note(struct fuse_fixture *fx, u64 parent, const char *name,
+					 bool below)
 {
 	size_t size = strlen(name) + 1;
 	struct fuse_fx_call *call;
@@ -63,16 +64,32 @@ static int fuse_fx_note(struct fuse_fixture *fx, u64 parent, const char *name, b
 	call = kzalloc_flex(*call, name, size);
 	if (!call) {
 		KUNIT_FAIL(fx->test, "no memory to note a notification");
-		return -ENOMEM;
+		return NULL;
 	}
 	call->parent = parent;
+	call->end = U64_MAX;
+	call->found_seq = U64_MAX;
 	memcpy(call->name, name, size);
 	scoped_guard(mutex, &fx->server->tree)
 		call->seq = fx->server->seq;
 	scoped_guard(spinlock, &fx->lock)
 		list_add_tail(&call->list, &fx->calls);
 	fuse_fake_take_back(fx->server, parent, name, below);
-	return 0;
+	return call;
+}
+
+/* It may also have dropped what was cached for the name meanwhile. */
+static int fuse_fx_noted(struct fuse_fixture *fx, struct fuse_fx_call *call, bool below, int err)
+{
+	struct fuse_fake_told *told = fuse_fake_told(fx->server, call->parent, call->name);
+
+	fuse_fake_take_back(fx->server, call->parent, call->name, below);
+	scoped_guard(mutex, &fx->server->tree) {
+		call->end = fx->server->seq;
+		if (told && err != -ENOENT)
+			call->found_seq = told->seq;
+	}
+	return err;
 }
 
 /* No notification, however it is made, sends a request or keeps a lock. */
@@ -94,128 +111,70 @@ int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *n
 	struct fuse_conn *fc = fuse_fx_conn(fx);
 	struct qstr qname = QSTR(name);
 	struct fuse_fake_hook quiet = { .task = current };
+	struct fuse_fx_call *call;
 	int err;
 
-	err = fuse_fx_note(fx, parent, name, below);
-	if (err)
-		return err;
+	call = fuse_fx_note(fx, parent, name, below);
+	if (!call)
+		return -ENOMEM;
 	fuse_fake_hook(fx->server, &quiet);
 	down_read(&fc->killsb);
 	err = fuse_kunit_reverse_inval_entry(fc, parent, child, &qname, flags);
 	up_read(&fc->killsb);
 	fuse_fake_unhook(&quiet);
-	/* It may also have dropped what was cached for the name meanwhile. */
-	fuse_fake_take_back(fx->server, parent, name, below);
 	fuse_fx_check_call(fx, &quiet, name);
-	return err;
+	return fuse_fx_noted(fx, call, below, err);
 }
 
-/* Write what follows struct fuse_out_header. */
-static int fuse_fx_write(struct fuse_fixture *fx, enum fuse_notify_code code,
-			 struct iov_iter *data)
+int fuse_fx_send(struct fuse_fixture *fx, enum fuse_notify_code code, const void *data,
+		 size_t size)
 {
 	struct fuse_fake_hook quiet = { .task = current };
-	int err;
-
-	fuse_fake_hook(fx->server, &quiet);
-	err = fuse_kunit_notify(fuse_fx_conn(fx), code, data);
-	fuse_fake_unhook(&quiet);
-	fuse_fx_check_call(fx, &quiet, "a message");
-	return err;
-}
-
-int fuse_fx_send_malformed(struct fuse_fixture *fx, const struct fuse_fx_msg *msg)
-{
 	struct iov_iter iter;
 	struct folio *folio;
 	struct bio_vec bvec;
 	int err;
 
 	/* What a server writes reaches fuse_notify() as pages, not as an address. */
-	folio = folio_alloc(GFP_KERNEL, get_order(max(msg->size, 1)));
+	folio = folio_alloc(GFP_KERNEL, get_order(max(size, 1)));
 	if (!folio) {
 		KUNIT_FAIL(fx->test, "no memory for a message");
 		return -ENOMEM;
 	}
-	memcpy_to_folio(folio, 0, msg->data, msg->size);
-	bvec_set_folio(&bvec, folio, msg->size, 0);
-	iov_iter_bvec(&iter, ITER_SOURCE, &bvec, 1, msg->size);
-	err = fuse_fx_write(fx, msg->code, &iter);
+	memcpy_to_folio(folio, 0, data, size);
+	bvec_set_folio(&bvec, folio, size, 0);
+	iov_iter_bvec(&iter, ITER_SOURCE, &bvec, 1, size);
+	fuse_fake_hook(fx->server, &quiet);
+	err = fuse_kunit_notify(fuse_fx_conn(fx), code, &iter);
+	fuse_fake_unhook(&quiet);
+	fuse_fx_check_call(fx, &quiet, "a message");
 	KUNIT_EXPECT_EQ_MSG(fx->test, folio_ref_count(folio), 1,
 			    "not balanced: the kernel keeps the message");
 	folio_put(folio);
 	return err;
 }
 
-int fuse_fx_send(struct fuse_fixture *fx, const struct fuse_fx_msg *msg)
-{
-	int err = fuse_fx_note(fx, msg->parent, msg->name, msg->below);
-
-	if (err)
-		return err;
-	err = fuse_fx_send_malformed(fx, msg);
-	fuse_fake_take_back(fx->server, msg->parent, msg->name, msg->below);
-	return err;
-}
-
-struct fuse_fx_msg *fuse_fx_msg(struct fuse_fixture *fx, enum fuse_notify_code code,
-				u64 parent, u64 child, const char *name, u32 flags)
-{
-	const struct fuse_notify_inval_entry_out inval = {
-		.parent		= parent,
-		.namelen	= strlen(name),
-		.flags		= flags,
-	};
-	const struct fuse_notify_delete_out delete = {
-		.parent		= parent,
-		.child		= child,
-		.namelen	= strlen(name),
-		.padding	= flags,
-	};
-	bool is_delete = code == FUSE_NOTIFY_DELETE;
-	size_t header = is_delete ? sizeof(delete) : sizeof(inval);
-	size_t size = header + strlen(name) + 1;
-	struct fuse_fx_msg *msg;
-
-	msg = kunit_kzalloc(fx->test, sizeof(*msg), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(fx->test, msg);
-	msg->data = kunit_kzalloc(fx->test, size + 8, GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(fx->test, msg->data);
-	if (is_delete)
-		memcpy(msg->data, &delete, header);
-	else
-		memcpy(msg->data, &inval, header);
-	memcpy(msg->data + header, name, strlen(name));
-	msg->code = code;
-	msg->parent = parent;
-	msg->name = name;
-	msg->below = is_delete || !(flags & FUSE_EXPIRE_ONLY);
-	msg->size = size;
-	return msg;
-}
-
 int fuse_fx_inc_epoch(struct fuse_fixture *fx)
 {
-	struct iov_iter nothing;
 	int err;
 
-	iov_iter_kvec(&nothing, ITER_SOURCE, NULL, 0, 0);
 	scoped_guard(mutex, &fx->server->tree)
 		fx->epoch_seq = fx->server->seq;
-	err = fuse_fx_write(fx, FUSE_NOTIFY_INC_EPOCH, &nothing);
+	fx->epoch_end = U64_MAX;
+	err = fuse_fx_send(fx, FUSE_NOTIFY_INC_EPOCH, NULL, 0);
 	fuse_fake_take_back_node(fx->server, 0);
+	scoped_guard(mutex, &fx->server->tree)
+		fx->epoch_end = fx->server->seq;
 	return err;
 }
 
 int fuse_fx_inval_inode(struct fuse_fixture *fx, u64 nodeid)
 {
-	struct fuse_fx_msg msg = {
-		.code	= FUSE_NOTIFY_INVAL_INODE,
-		.data	= (char *)&(struct fuse_notify_inval_inode_out) { .ino = nodeid },
-		.size	= sizeof(struct fuse_notify_inval_inode_out),
-	};
+	struct fuse_notify_inval_inode_out message = { .ino = nodeid };
 
-	return fuse_fx_note(fx, nodeid, "", false) ?: fuse_fx_send_malformed(fx, &msg);
+	if (!fuse_fx_note(fx, nodeid, "", false))
+		return -ENOMEM;
+	return fuse_fx_send(fx, FUSE_NOTIFY_INVAL_INODE, &message, sizeof(message));
 }
 
 FUSE_FX_DO(notify, fuse_fx_notify(op->fx, op->parent, op->child, op->path[0], op->flags))

@@ -206,6 +206,22 @@ static void unhashed(struct kunit *test)
 	fuse_fake_take_back(fx->server, FUSE_ROOT_ID, "file", false);
 }
 
+/* What O_TMPFILE makes has no name. That overlayfs revalidates it takes no LOOKUP, either. */
+static void tmpfile(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct file *file = fuse_fx_open(fx, "", O_TMPFILE | O_RDWR);
+	unsigned int lookups = fuse_fake_requests(fx->server, FUSE_LOOKUP);
+	struct dentry *entry;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	entry = file->f_path.dentry;
+	KUNIT_EXPECT_EQ(test, entry->d_op->d_revalidate(d_inode(fx->mnt->mnt_root),
+							&entry->d_name, entry, 0), 1);
+	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_LOOKUP), lookups);
+	KUNIT_EXPECT_TRUE(test, d_unhashed(entry));
+}
+
 /* A rename that the kernel made: the entry is known by its new name only. */
 static void renamed(struct kunit *test)
 {
@@ -398,6 +414,7 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE_PARAM(positive_notified, positive_notified_gen_params),
 	KUNIT_CASE_PARAM(directory_notified, directory_notified_gen_params),
 	KUNIT_CASE(unhashed),
+	KUNIT_CASE(tmpfile),
 	KUNIT_CASE(renamed),
 	KUNIT_CASE(exchanged),
 	KUNIT_CASE(hard_link),

@@ -65,18 +65,6 @@ static int stat_meanwhile(struct fuse_fixture *fx, const char *path)
 	return err;
 }
 
-/* Does a lookup of a name find this node? */
-static bool finds(struct fuse_fixture *fx, u64 dir, const char *name, u64 nodeid)
-{
-	struct dentry *entry = fuse_fx_lookup_at(fx, dir, name);
-	bool found;
-
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(fx->test, entry);
-	found = d_is_positive(entry) && d_inode(entry)->i_ino == nodeid;
-	dput(entry);
-	return found;
-}
-
 /* A call whose answer is on its way when the server notifies. */
 struct late_param {
 	const char *name;
@@ -441,30 +429,6 @@ static void late_epoch(struct kunit *test)
 	let_go(fx, caller);
 }
 
-/* A new epoch begins when the kernel has looked up a file, which is stale, and renames it. */
-static void rename_epoch(struct kunit *test)
-{
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op rename = { .path = { "old", "dir/new" } };
-	struct kunit_thread *caller;
-	u64 dir, old;
-
-	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	old = fuse_fake_add(fx->server, "old", S_IFREG | 0644);
-	fuse_fx_hold(fx, "dir");
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "old"), 0);
-	fuse_fake_remove(fx->server, "old");
-	fuse_fake_add(fx->server, "old", S_IFREG | 0644);
-
-	/* The LOOKUP of "new" */
-	caller = fuse_fx_run_to(fx, fuse_fx_do_rename, &rename, FUSE_LOOKUP,
-				FUSE_FAKE_STOP_BEFORE);
-	FUSE_EXPECT_ERR(test, fuse_fx_inc_epoch(fx), 0);
-	fuse_fake_let_go(fx->server);
-	expect_return(fx, caller, "the rename", 0);
-	KUNIT_EXPECT_FALSE(test, finds(fx, dir, "new", old));
-}
-
 /*
  * An outdated LOOKUP leads to a directory that is cached under another name by now: its
  * dentry is not moved back. The LOOKUP is sent once more, but only once, because a
@@ -729,96 +693,29 @@ static void race_delete(struct kunit *test)
 	KUNIT_EXPECT_NE(test, d_inode(old)->i_nlink, 0);
 }
 
-/* One of the names "from/a" and "to/b" is notified while "from/a" is renamed to "to/b". */
-static const struct notified_rename {
-	const char *name;
-	unsigned int flags;
-	unsigned int at;	/* 1: it is "to/b" */
-} notified_renames[] = {
-	{ "rename", 0, 0 },
-	{ "exchange", RENAME_EXCHANGE, 0 },
-	{ "exchange, the other name", RENAME_EXCHANGE, 1 },
-};
-
-KUNIT_ARRAY_PARAM_DESC(notified_rename, notified_renames, name);
-
-/*
- * The rename is stopped when it has the answer, at a point. Returns false if it has ended;
- * @found: the notification has found what is renamed, under the name that it had.
- */
-static bool rename_to_point(struct kunit *test, const u64 *dirs, u32 expire,
-			    unsigned long point, bool *found)
+/* What CREATE makes is hashed, even if a notification unhashes the negative dentry. */
+static void create_hashed(struct kunit *test)
 {
-	static const char * const paths[] = { "from/a", "to/b" }, * const names[] = { "a", "b" };
-	const struct notified_rename *param = test->param_value;
-	unsigned int i, at = param->at;
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op rename = { .path = { paths[0], paths[1] }, .flags = param->flags };
-	struct fuse_fx_op notify = { .parent = dirs[at], .path = { names[at] }, .flags = expire };
+	struct fuse_fx_op create = { .path = { "dir/new" }, .flags = O_RDWR | O_CREAT };
+	struct fuse_fx_op inval = { .path = { "new" } };
 	struct kunit_thread *server, *caller;
-	struct dentry *entry;
-	bool stopped, there;
-	u64 old;
-	int err;
+	struct dentry *dir;
+	bool ended;
 
-	for (i = 0; i < ARRAY_SIZE(paths); i++) {
-		if (fuse_fake_find(fx->server, dirs[i], names[i]))
-			fuse_fake_remove(fx->server, paths[i]);
-		fuse_fake_add(fx->server, paths[i], S_IFREG | 0644);
-		fuse_fx_inval(fx, dirs[i], names[i]);
-		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, paths[i]), 0);
-	}
-	old = fuse_fake_find(fx->server, dirs[at], names[at]);
-	fuse_fake_remove(fx->server, paths[at]);
-	fuse_fake_add(fx->server, paths[at], S_IFREG | 0644);
-
-	caller = fuse_fx_run_to(fx, fuse_fx_do_rename, &rename,
-				param->flags ? FUSE_RENAME2 : FUSE_RENAME, FUSE_FAKE_STOP_BEHIND);
-	kunit_thread_wait(caller);
-	kunit_thread_go_on(caller, kunit_thread_points(caller) + point);
+	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/new"), -ENOENT);
+	dir = fuse_fx_hold(fx, "dir");
+	caller = fuse_fx_run_to(fx, fuse_fx_do_open, &create, FUSE_CREATE,
+				FUSE_FAKE_STOP_BEFORE);
+	server = fuse_fx_run(fx, fuse_fx_do_notify, &inval);
+	ended = kunit_thread_wait(server) == KUNIT_THREAD_ENDED;
 	fuse_fake_let_go(fx->server);
-	stopped = kunit_thread_wait(caller) == KUNIT_THREAD_STOPPED;
-
-	entry = fuse_fx_hold_cached(fx, fuse_fx_hold(fx, at ? "to" : "from"), names[at]);
-	there = entry && d_is_positive(entry) && d_inode(entry)->i_ino == old;
-	server = fuse_fx_run(fx, fuse_fx_do_notify, &notify);
-	/* If it waits for the rename, it is as if it came afterwards. */
-	there &= kunit_thread_wait(server) == KUNIT_THREAD_ENDED;
-	kunit_thread_go_on(caller, KUNIT_NO_POINT);
-	expect_return(fx, caller, "the rename", 0);
-	KUNIT_ASSERT_TRUE(test, kunit_thread_join(server, &err));
-
-	*found |= there && !err;
-	if (finds(fx, dirs[!at], names[!at], old) && there && !err)
-		KUNIT_FAIL(test, "stopped in %pS: a lookup of '%s' still finds what was '%s'",
-			   kunit_thread_where(caller), names[!at], names[at]);
-	return stopped;
-}
-
-/*
- * The kernel renames a file that the server has replaced, but not yet notified. If the
- * notification finds the old file under its old name, it is not used under its new name.
- */
-static void race_rename(struct kunit *test)
-{
-	const char *missing = kunit_points_missing();
-	struct fuse_fixture *fx = test->priv;
-	unsigned long point = 0;
-	bool found = false;
-	u64 dirs[2];
-
-	if (missing)
-		kunit_skip(test, "%s", missing);
-	dirs[0] = fuse_fake_add(fx->server, "from", S_IFDIR | 0755);
-	dirs[1] = fuse_fake_add(fx->server, "to", S_IFDIR | 0755);
-	do {
-		rename_to_point(test, dirs, FUSE_EXPIRE_ONLY, point, &found);
-	} while (rename_to_point(test, dirs, 0, point++, &found));
-	/* The last one came after the rename: then it is the new name that is stale. */
-	fuse_fx_inval(fx, dirs[0], "a");
-	fuse_fx_inval(fx, dirs[1], "b");
-	if (!found)
-		kunit_skip(test, "every notification waited for the rename");
+	expect_return(fx, caller, "open", 0);
+	expect_return(fx, server, "the notification", 0);
+	/* The answer is older than it: no timeout. If it waited, it came after CREATE. */
+	fuse_fake_take_back(fx->server, inval.parent, "new", false);
+	KUNIT_EXPECT_EQ(test, !!(fuse_fx_cached(fx, dir, "new") & FUSE_FX_POSITIVE), ended);
 }
 
 static struct kunit_case fuse_inval_late_cases[] = {
@@ -832,7 +729,6 @@ static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE(late_answer_kept),
 	KUNIT_CASE(late_answer_beside),
 	KUNIT_CASE(late_epoch),
-	KUNIT_CASE(rename_epoch),
 	KUNIT_CASE_PARAM(late_listing, late_listing_gen_params),
 	KUNIT_CASE(late_listing_rest),
 	KUNIT_CASE(listings_at_once),
@@ -841,7 +737,7 @@ static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE_PARAM(delete_overtaken, delete_overtaken_gen_params),
 	KUNIT_CASE(delete_waits),
 	KUNIT_CASE_PARAM(race_delete, rename_flags_gen_params),
-	KUNIT_CASE_PARAM(race_rename, notified_rename_gen_params),
+	KUNIT_CASE(create_hashed),
 	{}
 };
 

@@ -20,11 +20,9 @@
  *	file.inval.unlink:arrival0@17	the same, but the answer arrives while
  *					the notification is stopped at its
  *					point 17
- *	file.delete.exchange:twice@17+5	the notification is stopped at its point
- *					17, and somebody exchanges the name with
- *					another one; then it is stopped once
- *					more, 5 points later, and another file
- *					is renamed to that name
+ *	file.delete.exchange:both@25+12	the notification is stopped at its point
+ *					25, and then the call at its point 12;
+ *					the notification goes on first
  *
  * A preemption point is a basic block of the files in CONFIG_KUNIT_POINTS_IN, see
  * kunit_thread_run_to(). The cases fuse_inval_race.* take every STEP-th point of each
@@ -68,7 +66,7 @@ static bool race_any;
 #define RACE_NAME_SIZE	80
 #define RACE_POINTS_MAX	1024
 #define RACE_REQUESTS_MAX 8
-#define RACE_TWICE_STEP	5
+#define RACE_BOTH_STEP	13
 
 enum race_state {
 	RACE_ABSENT		= BIT(0),	/* see RACE_CASES */
@@ -101,6 +99,7 @@ struct race_call {
 	bool lists;			/* the kernel may cache listings */
 	bool child;			/* it is a delete of the node that the name leads to */
 	bool node;			/* it is about that node, not about the directory */
+	bool both;			/* fuse_inval_race stops both, too */
 };
 
 static const struct race_call race_notifications[] = {
@@ -129,11 +128,28 @@ static int race_unlink_stat(struct fuse_fx_op *op)
 	return err;
 }
 
+/* overlayfs goes on to use a dentry that it has looked up, even if it is unhashed. */
+static int race_overlay(struct fuse_fx_op *op)
+{
+	struct dentry *entry = fuse_fx_lookup_at(op->fx, op->parent, "name");
+
+	if (IS_ERR(entry))
+		return PTR_ERR(entry);
+	/* In a new epoch it has to look it up again. */
+	if (!entry->d_op->d_revalidate(d_inode(entry->d_parent), &QSTR("name"), entry, 0) &&
+	    !op->fx->epoch_end)
+		fuse_fx_broken(op->fx, FUSE_FX_NO_COLLATERAL,
+			       "what was looked up is not valid, whatever the server says");
+	dput(entry);
+	return 0;
+}
+
 static const struct race_call race_calls[] = {
 	{ "stat", fuse_fx_do_stat, RACE_ANY, { "dir/name" } },
 	{ "stat_other", fuse_fx_do_stat, RACE_ANY, { "dir/other" } },
 	{ "stat_elsewhere", fuse_fx_do_stat, RACE_NOTHING, { "out/name" } },
 	{ "revalidate", fuse_fx_do_stat, RACE_ANY, { "dir/name" }, LOOKUP_REVAL },
+	{ "overlay", race_overlay, RACE_UNCACHED | RACE_FILE },
 	{ "open", fuse_fx_do_open, RACE_FILES, { "dir/name" }, O_RDWR },
 	{ "create", fuse_fx_do_open, RACE_ANY, { "dir/name" }, O_RDWR | O_CREAT },
 	{ "create_excl", fuse_fx_do_open, RACE_ANY, { "dir/name" }, O_RDWR | O_CREAT | O_EXCL },
@@ -148,7 +164,8 @@ static const struct race_call race_calls[] = {
 	{ "unlink", fuse_fx_do_unlink, RACE_FILES, { "dir/name" } },
 	{ "unlink_stat", race_unlink_stat, RACE_FILES, { "dir/name" } },
 	{ "rmdir", fuse_fx_do_rmdir, RACE_DIRS, { "dir/name" } },
-	{ "rename", fuse_fx_do_rename, RACE_FILES | RACE_DIRS, { "dir/name", "dir/next" } },
+	{ "rename", fuse_fx_do_rename, RACE_FILES | RACE_DIRS, { "dir/name", "dir/next" },
+	  .both = true },
 	{ "rename_over", fuse_fx_do_rename, RACE_ANY, { "dir/side", "dir/name" } },
 	{ "rename_noreplace", fuse_fx_do_rename, RACE_NOTHING | RACE_FILE,
 	  { "dir/side", "dir/name" }, RENAME_NOREPLACE },
@@ -177,11 +194,11 @@ enum race_how {
 	RACE_REQUEST,	/* the other call, when its request has not been processed */
 	RACE_ANSWER,	/* when it has, but the answer is on its way; and then at a point */
 	RACE_ARRIVAL,	/* the same, but the answer arrives while the notification is stopped */
-	RACE_TWICE,	/* the notification, at two points */
+	RACE_BOTH,	/* first the notification, then the call, both at a point */
 };
 
 static const char * const race_hows[] = { "notify", "call", "request", "answer", "arrival",
-					  "twice" };
+					  "both" };
 
 /* A notification and a call: the parameter of a test. */
 struct race_pair {
@@ -196,7 +213,7 @@ struct race {
 	enum race_how how;
 	unsigned int request;
 	unsigned long point;
-	unsigned long second;		/* point of the notification, counted from the first one */
+	unsigned long second;		/* point of the call, if both are stopped */
 	char name[RACE_NAME_SIZE];
 	char story[6 * RACE_NAME_SIZE];	/* the name, and what has happened so far, line by line */
 	char again[RACE_NAME_SIZE + 128]; /* how to run it alone */
@@ -209,13 +226,13 @@ struct race {
 	struct fuse_fake_hook hook;	/* stops a request of the call */
 	struct kunit_thread *notifies;
 	struct kunit_thread *calls;
-	struct kunit_thread *looks;	/* looks at the name, or renames another one to it */
+	struct kunit_thread *looks;	/* looks at the name */
 	int result;			/* of the call */
-	int renamed;			/* what that rename returned */
 	bool waited;			/* the notification had to wait for the call */
 	bool notifying;
 	u64 seq;			/* the server's counter when the notification started */
 	unsigned long seen;		/* what was cached during the notification, as bits */
+	unsigned long first;		/* what was cached when it started */
 	bool ran;			/* there is such a request and such a point */
 };
 
@@ -366,6 +383,7 @@ static int race_notify_fn(void *data)
 
 	race->notifying = true;
 	race_look(race);
+	race->first = race->seen;
 	race->seq = race->fx->server->seq;
 	race->notification.fx = race->fx;
 	err = race->pair->notification->fn(&race->notification);
@@ -419,25 +437,16 @@ static void race_notify_stopped(struct race *race)
 	race->waited = true;
 }
 
-static int race_rename_fn(void *data)
+static void race_both_stopped(struct race *race)
 {
-	struct race *race = data;
-
-	return fuse_fx_rename(race->fx, "dir/side", "dir/name", 0);
-}
-
-/* Something happens at a second point of the notification, maybe of its second try. */
-static void race_notify_stopped_twice(struct race *race)
-{
-	race_notify_stopped(race);
-	if (!race->ran)
-		return;
-	kunit_thread_go_on(race->notifies, race->point + race->second);
+	race_run_notification(race, race->point);
 	if (!race_stops(race, race->pair->notification, race->notifies))
 		return;
-	race->looks = kunit_thread_run(race->fx->test, "rename", race_rename_fn, race);
-	race_ends(race, "a rename to it", race->looks);
-	race_look(race);
+	race_run_call(race, race->second);
+	if (!race_stops(race, race->pair->call, race->calls))
+		return;
+	kunit_thread_go_on(race->notifies, KUNIT_NO_POINT);
+	race->waited = !race_ends(race, race->pair->notification->name, race->notifies);
 }
 
 static void race_call_stopped(struct race *race)
@@ -490,17 +499,18 @@ static bool race_hold_request(struct race *race, enum fuse_fake_stop stop)
 	return race->ran;
 }
 
-static void race_at_server(struct race *race, enum fuse_fake_stop stop)
+static void race_at_server(struct race *race)
 {
+	bool answered = race->how == RACE_ANSWER;
 	unsigned long points;
 
-	if (!race_hold_request(race, stop))
+	if (!race_hold_request(race, answered ? FUSE_FAKE_STOP_BEHIND : FUSE_FAKE_STOP_BEFORE))
 		return;
 	points = kunit_thread_points(race->calls);
 	race_notify(race);
 	if (race->waited && !race->notification.child)
 		fuse_fx_broken(race->fx, FUSE_FX_NEVER_WAITS, "for that request");
-	if (stop == FUSE_FAKE_STOP_BEHIND) {
+	if (answered) {
 		kunit_thread_go_on(race->calls, points + race->point);
 		fuse_fake_unhook(&race->hook);
 		if (race_stops(race, race->pair->call, race->calls) &&
@@ -546,8 +556,7 @@ static void race_check_inode(struct race *race, int answer)
 {
 	struct inode *inode = race->inode;
 
-	if (!race->notification.child || !inode || !answer || race_call_removes(race) ||
-	    (race->how == RACE_TWICE && !race->renamed))
+	if (!race->notification.child || !inode || !answer || race_call_removes(race))
 		return;
 	if (S_ISDIR(inode->i_mode) ? IS_DEADDIR(inode) : !inode->i_nlink)
 		fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "delete returns %s, but 'name' is %s",
@@ -615,6 +624,10 @@ static void race_check_return(struct race *race, int answer)
 		return;
 	}
 	race_check_inode(race, answer);
+	/* If it ran while the call was stopped, it found what was there when it started. */
+	if (!race->waited && race->how != RACE_BOTH && answer != -ENOENT &&
+	    race->first & (BIT(RACE_SEEN_NODE) | BIT(RACE_SEEN_BUSY_NODE)))
+		race->fx->found_nodeid = race->nodeid;
 	explained = race_explains(race, answer, text, sizeof(text));
 	if (!explained && race->waited) {
 		race_look_at_all_points(race);
@@ -640,7 +653,7 @@ static void race_join(struct race *race)
 	if (race->calls)
 		KUNIT_ASSERT_TRUE(test, kunit_thread_join(race->calls, &race->result));
 	if (race->looks)
-		KUNIT_ASSERT_TRUE(test, kunit_thread_join(race->looks, &race->renamed));
+		KUNIT_ASSERT_TRUE(test, kunit_thread_join(race->looks, NULL));
 	if (!race->notifies)
 		return;
 	KUNIT_ASSERT_TRUE(test, kunit_thread_join(race->notifies, &answer));
@@ -656,6 +669,11 @@ static void race_join(struct race *race)
 		fuse_fake_take_back_node(race->fx->server, race->nodeid);
 }
 
+static void (* const race_runs[])(struct race *race) = {
+	race_notify_stopped, race_call_stopped, race_at_server, race_at_server, race_arrival,
+	race_both_stopped,
+};
+
 static bool race_one(struct kunit *test, struct fuse_fx_score *score, struct race *race)
 {
 	char *p = race->name, *end = p + sizeof(race->name);
@@ -670,7 +688,7 @@ static bool race_one(struct kunit *test, struct fuse_fx_score *score, struct rac
 		p += scnprintf(p, end - p, "%u", race->request);
 	if (at_point)
 		p += scnprintf(p, end - p, "@%lu", race->point);
-	if (race->second)
+	if (race->how == RACE_BOTH)
 		p += scnprintf(p, end - p, "+%lu", race->second);
 	race->ran = true;
 	if (!glob_match(race_schedule, race->name))
@@ -686,17 +704,7 @@ static bool race_one(struct kunit *test, struct fuse_fx_score *score, struct rac
 	race->fx->title = race->story;
 	race->fx->again = race->again;
 	race_fill(race);
-	if (race->how == RACE_NOTIFY)
-		race_notify_stopped(race);
-	else if (race->how == RACE_ARRIVAL)
-		race_arrival(race);
-	else if (race->how == RACE_TWICE)
-		race_notify_stopped_twice(race);
-	else if (race->how == RACE_CALL)
-		race_call_stopped(race);
-	else
-		race_at_server(race, race->how == RACE_REQUEST ? FUSE_FAKE_STOP_BEFORE :
-							       FUSE_FAKE_STOP_BEHIND);
+	race_runs[race->how](race);
 	race_join(race);
 	score->fixtures += race->ran;
 	fuse_fx_exit(test);
@@ -706,19 +714,26 @@ static bool race_one(struct kunit *test, struct fuse_fx_score *score, struct rac
 	return true;
 }
 
+/* Which point of a pair is the first one varies. */
+static unsigned long race_first_point(const struct race_pair *pair, unsigned long step)
+{
+	return (pair->call - race_calls + pair->notification - race_notifications +
+		ilog2(pair->state)) % step;
+}
+
 /* Pairs of points, of which there are too many to take them all. */
 static void race_pairs_of_points(struct kunit *test, struct fuse_fx_score *score,
 				 struct race *race, const struct race_pair *pair)
 {
-	unsigned long point, second;
+	unsigned long first = race_first_point(pair, RACE_BOTH_STEP), point, second;
 
-	for (point = 0; point < RACE_POINTS_MAX; point += RACE_TWICE_STEP) {
-		for (second = 1; second < RACE_POINTS_MAX; second += RACE_TWICE_STEP) {
-			*race = (struct race) { pair, RACE_TWICE, 0, point, second };
+	for (point = first; point < RACE_POINTS_MAX; point += RACE_BOTH_STEP) {
+		for (second = first; second < RACE_POINTS_MAX; second += RACE_BOTH_STEP) {
+			*race = (struct race) { pair, RACE_BOTH, 0, point, second };
 			if (race_one(test, score, race) && !race->ran)
 				break;
 		}
-		if (second == 1 && !race->ran)
+		if (second == first && !race->ran)
 			break;
 	}
 }
@@ -731,12 +746,9 @@ static void race_points(struct kunit *test, struct fuse_fx_score *score, struct 
 	bool each = race_all || (pair->notification->node && how == RACE_ARRIVAL) ||
 		    strcmp(race_schedule, "*");
 	unsigned long step = each ? 1 : race_step;
-	unsigned long point = (pair->call - race_calls + pair->notification - race_notifications +
-			       ilog2(pair->state)) % step;
+	unsigned long point = how == RACE_ANSWER ? 0 : race_first_point(pair, step);
 	bool ran = true;
 
-	if (how == RACE_ANSWER)
-		point = 0;
 	for (; ran; point += step) {
 		*race = (struct race) { pair, how, request, point };
 		/* A schedule that the pattern excludes cannot tell if there are more points. */
@@ -760,7 +772,8 @@ static void race(struct kunit *test)
 	memset(&score, 0, sizeof(score));
 	race_points(test, &score, race, pair, RACE_NOTIFY, 0);
 	race_points(test, &score, race, pair, RACE_CALL, 0);
-	if (race_all && race_is_entry(pair->notification))
+	if (race_is_entry(pair->notification) &&
+	    (race_all || pair->call->both || strcmp(race_schedule, "*")))
 		race_pairs_of_points(test, &score, race, pair);
 	for (i = 0; i < RACE_REQUESTS_MAX; i++) {
 		*race = (struct race) { pair, RACE_REQUEST, i };

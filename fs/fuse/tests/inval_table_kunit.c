@@ -43,14 +43,11 @@ enum table_notification {
 	EXPIRE,
 	DELETE,		/* of the node that has the name */
 	DELETE_OTHER,	/* of another one */
-	DELETE_EXPIRE,	/* no message can say this, but the function takes it */
-	DELETE_OTHER_EXPIRE,
 	TABLE_NOTIFICATIONS
 };
 
 static const char * const table_notifications[] = {
-	"inval", "expire", "delete", "delete_other", "delete_expire",
-	"delete_other_expire",
+	"inval", "expire", "delete", "delete_other",
 };
 
 /* What becomes of the entry. */
@@ -76,8 +73,6 @@ static const struct table_want want_negative[TABLE_NOTIFICATIONS] = {
 	[EXPIRE]	= { 0, KEPT },
 	[DELETE]	= { 0, DROPPED },
 	[DELETE_OTHER]	= { 0, DROPPED },
-	[DELETE_EXPIRE]	= { 0, KEPT },
-	[DELETE_OTHER_EXPIRE] = { 0, KEPT },
 };
 
 static const struct table_want want_positive[TABLE_NOTIFICATIONS] = {
@@ -85,8 +80,6 @@ static const struct table_want want_positive[TABLE_NOTIFICATIONS] = {
 	[EXPIRE]	= { 0, KEPT },
 	[DELETE]	= { 0, DELETED },
 	[DELETE_OTHER]	= { -ENOENT, DROPPED },
-	[DELETE_EXPIRE]	= { 0, DELETED },
-	[DELETE_OTHER_EXPIRE] = { -ENOENT, KEPT },
 };
 
 /* A directory that cannot be emptied: its name is stale, but it lives on. */
@@ -95,8 +88,6 @@ static const struct table_want want_busy[TABLE_NOTIFICATIONS] = {
 	[EXPIRE]	= { 0, KEPT },
 	[DELETE]	= { -ENOTEMPTY, DROPPED },
 	[DELETE_OTHER]	= { -ENOENT, DROPPED },
-	[DELETE_EXPIRE]	= { -ENOTEMPTY, KEPT },
-	[DELETE_OTHER_EXPIRE] = { -ENOENT, KEPT },
 };
 
 /* Nothing that a notification could be about: nothing changes. */
@@ -105,8 +96,6 @@ static const struct table_want want_untouched[TABLE_NOTIFICATIONS] = {
 	[EXPIRE]	= { -ENOENT, KEPT },
 	[DELETE]	= { -ENOENT, KEPT },
 	[DELETE_OTHER]	= { -ENOENT, KEPT },
-	[DELETE_EXPIRE]	= { -ENOENT, KEPT },
-	[DELETE_OTHER_EXPIRE] = { -ENOENT, KEPT },
 };
 
 /**
@@ -261,16 +250,16 @@ static void table_change_parent(struct table_entry *e)
 
 static int table_notify(struct table_entry *e)
 {
-	bool expire = e->notification == EXPIRE || e->notification >= DELETE_EXPIRE;
+	/* Flags that the kernel does not know are ignored. */
+	u32 flags = e->notification == EXPIRE ? FUSE_EXPIRE_ONLY : ~FUSE_EXPIRE_ONLY;
 	u64 child = 0;
 
 	/* A negative entry has no node; any nodeid does for a delete. */
-	if (e->notification == DELETE || e->notification == DELETE_EXPIRE)
+	if (e->notification == DELETE)
 		child = e->nodeid ?: 4711;
-	else if (e->notification == DELETE_OTHER || e->notification == DELETE_OTHER_EXPIRE)
+	else if (e->notification == DELETE_OTHER)
 		child = e->nodeid + BIT_ULL(32);
-	return fuse_fx_notify(e->fx, e->dir_nodeid, child, e->name,
-			      expire ? FUSE_EXPIRE_ONLY : 0);
+	return fuse_fx_notify(e->fx, e->dir_nodeid, child, e->name, flags);
 }
 
 /* Is the entry what it has to be after the notification? */
@@ -482,16 +471,8 @@ static bool table_mounted(struct table_entry *e, const char *below)
  * notifications are sent one after the other, with an entry for each: it takes some ticks
  * until the last of the mounts has ended.
  */
-static void table_mount(struct kunit *test, const char *below, int err)
+static void table_mount(struct kunit *test, const char *below)
 {
-	const struct table_want want[TABLE_NOTIFICATIONS] = {
-		[INVAL]		= { 0, DROPPED },
-		[EXPIRE]	= { 0, KEPT },
-		[DELETE]	= { 0, DELETED },
-		[DELETE_OTHER]	= { -ENOENT, DROPPED },
-		[DELETE_EXPIRE]	= { err, KEPT },
-		[DELETE_OTHER_EXPIRE] = { -ENOENT, KEPT },
-	};
 	struct table_entry *e = table_begin(test);
 	struct fuse_fixture *fx = e->fx;
 	char mountpoint[64], inside[72];
@@ -514,9 +495,9 @@ static void table_mount(struct kunit *test, const char *below, int err)
 					FUSE_FAKE_STOP_BEFORE);
 		KUNIT_EXPECT_TRUE(test, table_mounted(e, below));
 
-		table_judge(e, want);
-		table_expect(e, want[e->notification].answer, "mounted on",
-			     table_mounted(e, below), want[e->notification].fate == KEPT);
+		table_judge(e, want_positive);
+		table_expect(e, want_positive[e->notification].answer, "mounted on",
+			     table_mounted(e, below), e->notification == EXPIRE);
 		fuse_fake_let_go(fx->server);
 		KUNIT_ASSERT_TRUE(test, kunit_thread_join(thread, &result));
 		KUNIT_EXPECT_EQ(test, result, -ENOENT);
@@ -525,13 +506,13 @@ static void table_mount(struct kunit *test, const char *below, int err)
 
 static void mount_point(struct kunit *test)
 {
-	table_mount(test, "", -EBUSY);
+	table_mount(test, "");
 }
 
 /* Below the entry, it is a child in use until it is detached. */
 static void mount_below(struct kunit *test)
 {
-	table_mount(test, "/sub", -ENOTEMPTY);
+	table_mount(test, "/sub");
 }
 
 static struct table_entry *table_begin_in_dir(struct kunit *test)

@@ -112,10 +112,9 @@ static int waits_do_message(struct fuse_fx_op *op)
 {
 	const struct waits_notification *n = op->data;
 	union waits_message message = n->message;
-	struct fuse_fx_msg msg = { .code = n->flags, .data = (char *)&message, .size = n->size };
 
-	memcpy(msg.data + n->at, &op->child, sizeof(op->child));
-	return fuse_fx_send_malformed(op->fx, &msg);
+	memcpy((char *)&message + n->at, &op->child, sizeof(op->child));
+	return fuse_fx_send(op->fx, n->flags, &message, n->size);
 }
 
 /* Calls that send many requests about something, of which one is held. */
