@@ -42,7 +42,7 @@ SERIES = {
         "13-server-of-selftests": "tools/testing/*/fuse_test_server.h tools/testing/*/fuse/config",
         "14-selftest": "tools/testing/*/inval_entry_test.c tools/testing/*/Makefile.1.patch tools/testing/*/.gitignore.1.patch"}),
     "more": Series("fuse", "", {
-        "01-messages": "fs/fuse/tests/fake_server_kunit.c fs/fuse/tests/notify_kunit.c",
+        "01-server": "fs/fuse/tests/fake_server_kunit.c",
         "02-table": "fs/fuse/tests/inval_table_kunit.c",
         "03-benchmark": "fs/fuse/tests/inval_bench_kunit.c fs/fuse/Kconfig.2.patch",
         "04-selftests": "tools/testing/*/notify_*_test.c tools/testing/*/Makefile.2.patch tools/testing/*/.gitignore.2.patch"}),
