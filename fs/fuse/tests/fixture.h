@@ -10,9 +10,9 @@
  *
  *   fresh:         no lookup of a name that was notified, no listing and no
  *                  stat of its directory gets what the server said before the
- *                  notification, from the cache or by a reply that came later;
- *                  nor does a lookup of a new name to which the old one was renamed
- *                  after the notification, or after the notification had found it
+ *                  notification, from the cache or by a reply that came later. If
+ *                  the name is renamed after the notification, or while it runs and
+ *                  has found the entry, a lookup of the new name does not, either
  *   no collateral: every other name is still answered from the cache
  *   quiet:         no notification sent a request to the server
  *   balanced:      locks are free, reference counts are as before, the mount can go
@@ -73,7 +73,7 @@ struct fuse_fixture {
 	struct list_head calls;		/* the notifications so far */
 	u64 epoch_seq;			/* of the server when FUSE_NOTIFY_INC_EPOCH last started */
 	u64 epoch_end;			/* and when it ended, or U64_MAX */
-	u64 found_nodeid;		/* a notification is known to have found its entry, or 0 */
+	u64 found_nodeid;		/* whose entry a notification has found, or 0 */
 	struct list_head held;		/* dentries, inodes and open files of the test */
 	struct list_head threads;	/* that the test has started */
 	unsigned long broken;		/* the properties that did not hold, as bits */
@@ -190,7 +190,7 @@ void fuse_fx_close(struct fuse_fixture *fx, struct file *file);
 
 /*
  * Call fuse_reverse_inval_entry() as fuse_notify() does; @child is 0 unless it is a
- * delete, and @flags are 0 or %FUSE_EXPIRE_ONLY.
+ * delete, and @flags are those of the message, such as %FUSE_EXPIRE_ONLY.
  */
 int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *name,
 		   u32 flags);

@@ -693,7 +693,10 @@ static void race_delete(struct kunit *test)
 	KUNIT_EXPECT_NE(test, d_inode(old)->i_nlink, 0);
 }
 
-/* What CREATE makes is hashed, even if a notification unhashes the negative dentry. */
+/*
+ * What CREATE makes is hashed, even if a notification unhashes the negative dentry: else
+ * the open file would be shown as deleted.
+ */
 static void create_hashed(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;

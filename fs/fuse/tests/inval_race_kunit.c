@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of notifications in every interleaving with another call
+ * KUnit tests of notifications in many interleavings with another call
  *
  * A schedule says what the name "dir/name" was, what is notified, what somebody
- * else does, and where one of the two is stopped while the other one runs:
+ * else does, and where one of the two is stopped while the other one runs, or both:
  *
  *	file.inval.unlink:notify@17	the notification is stopped at its point
  *					17 (the first is 0), and somebody
  *					unlinks the name
  *	file.inval.unlink:call@17	unlink() is stopped at its point 17, and
  *					the name is notified
- *	file.inval.unlink:request0	the first request of unlink() is at the server, which
- *					has not processed it, and the name is notified
+ *	file.inval.unlink:request0	the first request of unlink() is at the server,
+ *					not processed, and the name is notified
  *	file.inval.unlink:answer0@17	the same, but it has been processed and
  *					its answer has not arrived; then the
  *					answer arrives, unlink() is stopped at
@@ -20,19 +20,19 @@
  *	file.inval.unlink:arrival0@17	the same, but the answer arrives while
  *					the notification is stopped at its
  *					point 17
- *	file.delete.exchange:both@25+12	the notification is stopped at its point
- *					25, and then the call at its point 12;
+ *	file.delete.exchange:both@26+13	the notification is stopped at its point
+ *					26, and then the call at its point 13;
  *					the notification goes on first
  *
  * A preemption point is a basic block of the files in CONFIG_KUNIT_POINTS_IN, see
  * kunit_thread_run_to(). The cases fuse_inval_race.* take every STEP-th point of each
- * schedule, and those of fuse_inval_race_all.*, which are slow, take all.
+ * schedule, and those of fuse_inval_race_all.*, which are slow, take all. If both are
+ * stopped, it is every 13th, in fuse_inval_race.* for a rename only.
  *
  * After each schedule the fixture checks its properties, see fixture.h. Here,
- * "serial" means: what the notification returns belongs to what was cached for
- * the name at some time while it ran; and what a delete does to the inode
- * agrees with that. And an invalidation never waits while a request is at the
- * server.
+ * "serial" means: what the notification returns belongs to what was cached for the name at
+ * some time while it ran; and what a delete does to the inode agrees with that. And an
+ * invalidation never waits while a request is at the server.
  *
  * One schedule runs alone with the kernel argument fuse_kunit.schedule=, which may also
  * be a pattern: file.inval.unlink:*.
@@ -58,10 +58,8 @@ static unsigned int race_step = IS_ENABLED(CONFIG_KASAN) ? 64 : 32;
 module_param_named(step, race_step, uint, 0444);
 MODULE_PARM_DESC(step, "fuse_inval_race takes every step-th preemption point");
 
-/* All points are taken, see race_suite_init(). */
-static bool race_all;
-/* The pattern has matched a schedule. */
-static bool race_any;
+static bool race_all;	/* all points are taken, see race_suite_init() */
+static bool race_any;	/* the pattern has matched a schedule */
 
 #define RACE_NAME_SIZE	80
 #define RACE_POINTS_MAX	1024
@@ -443,6 +441,8 @@ static void race_both_stopped(struct race *race)
 	if (!race_stops(race, race->pair->notification, race->notifies))
 		return;
 	race_run_call(race, race->second);
+	/* It may wait for the notification. */
+	race->waited = true;
 	if (!race_stops(race, race->pair->call, race->calls))
 		return;
 	kunit_thread_go_on(race->notifies, KUNIT_NO_POINT);
@@ -733,7 +733,8 @@ static void race_pairs_of_points(struct kunit *test, struct fuse_fx_score *score
 			if (race_one(test, score, race) && !race->ran)
 				break;
 		}
-		if (second == first && !race->ran)
+		/* The notification has no such point. */
+		if (!race->ran && !race->calls)
 			break;
 	}
 }

@@ -250,8 +250,9 @@ static void table_change_parent(struct table_entry *e)
 
 static int table_notify(struct table_entry *e)
 {
-	/* Flags that the kernel does not know are ignored. */
-	u32 flags = e->notification == EXPIRE ? FUSE_EXPIRE_ONLY : ~FUSE_EXPIRE_ONLY;
+	/* A flag that the kernel does not know is ignored. */
+	u32 flags = e->notification == EXPIRE ? FUSE_EXPIRE_ONLY :
+		    e->notification == INVAL ? BIT(31) : 0;
 	u64 child = 0;
 
 	/* A negative entry has no node; any nodeid does for a delete. */
