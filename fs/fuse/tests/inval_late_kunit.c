@@ -712,7 +712,7 @@ static void create_hashed(struct kunit *test)
 	caller = fuse_fx_run_to(fx, fuse_fx_do_open, &create, FUSE_CREATE,
 				FUSE_FAKE_STOP_BEFORE);
 	server = fuse_fx_run(fx, fuse_fx_do_notify, &inval);
-	ended = kunit_thread_wait(server) == KUNIT_THREAD_ENDED;
+	ended = !kunit_thread_sleeps_on_rwsem(server, &d_inode(dir)->i_rwsem);
 	fuse_fake_let_go(fx->server);
 	expect_return(fx, caller, "open", 0);
 	expect_return(fx, server, "the notification", 0);
