@@ -53,7 +53,7 @@ bool fuse_fx_check_locks(struct fuse_fixture *fx)
 
 /*
  * What is cached for this name now is stale when the notification is done, and
- * so may be what is cached while it runs: call fuse_fx_noted() after it.
+ * so may be what is cached while it runs: if there is a name, call fuse_fx_noted() then.
  */
 static struct fuse_fx_call *fuse_fx_note(struct fuse_fixture *fx, u64 parent, const char *name,
 					 bool below)
