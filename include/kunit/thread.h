@@ -109,6 +109,14 @@ bool kunit_thread_sleeps_on_rwsem(struct kunit_thread *thread,
 				  struct rw_semaphore *sem);
 
 /**
+ * kunit_thread_kill() - Send a fatal signal to a thread
+ * @thread: The thread.
+ *
+ * It ends a killable wait, and makes each later one fail, but does not end the thread.
+ */
+void kunit_thread_kill(struct kunit_thread *thread);
+
+/**
  * kunit_thread_join() - Wait until a thread has ended
  * @thread: The thread.
  * @ret: Where to put what the function of the thread returned, or NULL. It is

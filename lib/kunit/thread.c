@@ -13,6 +13,7 @@
 #include <linux/minmax.h>
 #include <linux/preempt.h>
 #include <linux/rwsem.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
@@ -47,6 +48,7 @@ static int kunit_thread_fn(void *arg)
 
 	/* Code that runs here belongs to the test, as in the test's thread. */
 	current->kunit_test = thread->test;
+	allow_signal(SIGKILL);
 	thread->ret = thread->fn(thread->data);
 	thread->counts = false;
 	return 0;
@@ -316,6 +318,12 @@ static bool kunit_thread_queued_on_rwsem(struct task_struct *task, struct rw_sem
 		return blocker == sem;
 	return rwsem_is_contended(sem);
 }
+
+void kunit_thread_kill(struct kunit_thread *thread)
+{
+	send_sig(SIGKILL, thread->task, 1);
+}
+EXPORT_SYMBOL_GPL(kunit_thread_kill);
 
 bool kunit_thread_sleeps_on_rwsem(struct kunit_thread *thread,
 				  struct rw_semaphore *sem)

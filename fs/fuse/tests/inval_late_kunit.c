@@ -324,6 +324,51 @@ static void delete_waits(struct kunit *test)
 	expect_return(fx, caller, "mkdir", 0);
 }
 
+/* What a delete waits for. */
+static const struct delete_killed_param {
+	const char *name;
+	int (*call)(struct fuse_fx_op *op);
+	const char *path;
+	u32 opcode;
+} delete_killed_params[] = {
+	{ "directory", fuse_fx_do_mkdir, "dir/new", FUSE_MKDIR },
+	{ "node", fuse_fx_do_chmod, "dir/file", FUSE_SETATTR },
+};
+
+KUNIT_ARRAY_PARAM_DESC(delete_killed, delete_killed_params, name);
+
+/*
+ * A server that is killed while its delete waits for a request can exit. Else that request
+ * would never be answered: the connection is only aborted when the server has exited.
+ */
+static void delete_killed(struct kunit *test)
+{
+	const struct delete_killed_param *param = test->param_value;
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op call = { .path = { param->path } };
+	struct fuse_fx_op delete = { .path = { "file" } };
+	struct kunit_thread *server, *caller;
+	struct dentry *dir, *file;
+	struct inode *inode;
+
+	delete.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	delete.child = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	dir = fuse_fx_hold(fx, "dir");
+	file = fuse_fx_hold(fx, "dir/file");
+	inode = d_inode(param->opcode == FUSE_MKDIR ? dir : file);
+	caller = fuse_fx_run_to(fx, param->call, &call, param->opcode, FUSE_FAKE_STOP_BEFORE);
+	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
+	/* One that does not wait is right as well. */
+	if (!kunit_thread_sleeps_on_rwsem(server, &inode->i_rwsem))
+		return;
+	kunit_thread_kill(server);
+	KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_rwsem(server, &inode->i_rwsem));
+	fuse_fake_let_go(fx->server);
+	expect_return(fx, server, "the delete", -EINTR);
+	expect_return(fx, caller, param->name, 0);
+	KUNIT_EXPECT_NE(test, d_inode(file)->i_nlink, 0);
+}
+
 /* Calls that overtake an old answer about the entry, which is revalidated. */
 static const struct overtaking_param {
 	const char *name;
@@ -616,28 +661,38 @@ static void delete_parent_locked(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
 }
 
-/* While a delete waits, a lookup sees that the name is gone: the node is still marked. */
+/*
+ * While a delete waits, a lookup sees that the name is gone, and leaves a negative entry:
+ * the node is still marked.
+ */
 static void delete_looked_up(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
 	struct fuse_fx_op mkdir = { .path = { "dir/new" } };
+	struct fuse_fx_op other = { .path = { "dir/other" } };
 	struct fuse_fx_op stat = { .path = { "dir/file" } };
 	struct fuse_fx_op delete = { .path = { "file" } };
-	struct kunit_thread *server, *caller, *looks;
+	struct kunit_thread *server, *caller, *reader, *looks;
+	struct rw_semaphore *rwsem;
 	struct dentry *file;
 
 	delete.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	delete.child = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	file = fuse_fx_hold(fx, "dir/file");
+	rwsem = &d_inode(file->d_parent)->i_rwsem;
 	fuse_fake_remove(fx->server, "dir/file");
 	caller = fuse_fx_run_to(fx, fuse_fx_do_mkdir, &mkdir, FUSE_MKDIR,
 				FUSE_FAKE_STOP_BEFORE);
+	/* If the first that waits is a reader, all readers get the semaphore before a writer. */
+	reader = fuse_fx_run(fx, fuse_fx_do_stat, &other);
+	kunit_thread_sleeps_on_rwsem(reader, rwsem);
 	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
-	kunit_thread_wait(server);
+	kunit_thread_sleeps_on_rwsem(server, rwsem);
 	looks = fuse_fx_run(fx, fuse_fx_do_stat, &stat);
-	kunit_thread_wait(looks);
+	kunit_thread_sleeps_on_rwsem(looks, rwsem);
 	fuse_fake_let_go(fx->server);
 	expect_return(fx, server, "the delete", 0);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(reader, NULL));
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(looks, NULL));
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
 	KUNIT_EXPECT_EQ(test, d_inode(file)->i_nlink, 0);
@@ -739,6 +794,7 @@ static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE(delete_looked_up),
 	KUNIT_CASE_PARAM(delete_overtaken, delete_overtaken_gen_params),
 	KUNIT_CASE(delete_waits),
+	KUNIT_CASE_PARAM(delete_killed, delete_killed_gen_params),
 	KUNIT_CASE_PARAM(race_delete, rename_flags_gen_params),
 	KUNIT_CASE(create_hashed),
 	{}
