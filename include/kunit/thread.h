@@ -112,7 +112,7 @@ bool kunit_thread_sleeps_on_rwsem(struct kunit_thread *thread,
  * kunit_thread_kill() - Send a fatal signal to a thread
  * @thread: The thread.
  *
- * It ends a killable wait, and makes each later one fail, but does not end the thread.
+ * It ends a killable wait, and each later one at once, but does not end the thread.
  */
 void kunit_thread_kill(struct kunit_thread *thread);
 

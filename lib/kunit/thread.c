@@ -275,7 +275,8 @@ kunit_thread_wait_until(struct kunit_thread *thread, const char *what,
 			return KUNIT_THREAD_ENDED;
 		if (READ_ONCE(thread->stopped))
 			return KUNIT_THREAD_STOPPED;
-		if (done(thread->task, sem) && !task_is_running(thread->task))
+		/* What is being woken does not sleep. */
+		if (done(thread->task, sem) && READ_ONCE(thread->task->__state) & TASK_NORMAL)
 			return KUNIT_THREAD_SLEEPS;
 		kunit_thread_step_aside();
 	} while (!last);
