@@ -7,9 +7,10 @@
  * written, and then everything is looked at again. What the server is asked for must
  * be exactly what the message made stale: nothing after one that is refused.
  *
- * The messages are rows of a table. And one good message of each kind is cut,
- * sent in parts and in other ways, and changed at random. The environment says
- * how many random messages there are, and which:
+ * The messages are rows of a table. And one good message of each kind is cut, and
+ * changed at random; and it is sent at unusual times: before INIT is answered, during
+ * and after an unmount, from other namespaces. The environment says how many random
+ * messages there are, and which:
  *
  *   FUSE_FUZZ_COUNT=20000 FUSE_FUZZ_SEED=7 ./notify_malformed_test -t random
  */
@@ -17,8 +18,7 @@
 #include "fuse_test_server.h"
 
 #include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/uio.h>
+#include <sys/wait.h>
 
 #define BIT(n)		(1ULL << (n))
 #define HEADER		sizeof(struct fuse_out_header)
@@ -375,7 +375,7 @@ static struct row as_delete(const struct row *row)
  */
 
 FIXTURE(notify) {
-	int fd, clone;		/* two devices of the connection */
+	int fd;
 };
 
 FIXTURE_VARIANT(notify)
@@ -422,7 +422,6 @@ FIXTURE_VARIANT_ADD(notify, prune) {
 FIXTURE_SETUP(notify)
 {
 	const char *problem = new_namespaces() ?: server_mount();
-	__u32 fd;
 	int i;
 
 	if (problem)
@@ -436,17 +435,13 @@ FIXTURE_SETUP(notify)
 	ASSERT_EQ(TOP_ID, srv.last);
 	memset(pluses, '+', sizeof(pluses));
 	server_run(_metadata);
-	fd = fuse_session_fd(srv.se);
-	self->fd = fd;
-	self->clone = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-	ASSERT_EQ(0, ioctl(self->clone, FUSE_DEV_IOC_CLONE, &fd));
+	self->fd = fuse_session_fd(srv.se);
 	ASSERT_EQ(0, chdir(MNT));
 	fill_cache(_metadata);
 }
 
 FIXTURE_TEARDOWN(notify)
 {
-	close(self->clone);
 	server_end(_metadata);
 }
 
@@ -545,7 +540,7 @@ TEST_F(notify, rows)
 	const struct row *row;
 	struct row delete;
 
-	check(_metadata, self->clone, &variant->good);
+	check(_metadata, self->fd, &variant->good);
 	for (row = rows; row < rows + ARRAY_SIZE(rows); row++) {
 		delete = as_delete(row);
 		if (row->code == code)
@@ -615,73 +610,6 @@ TEST_F(notify, header)
 		refuse(_metadata, self->fd, &m, -EINVAL);
 	}
 	expect_stale(_metadata, self->fd, 0, "other headers");
-}
-
-/* The write() fails if a part of the message is not readable memory. */
-TEST_F(notify, unreadable)
-{
-	size_t page = sysconf(_SC_PAGESIZE), needed, len;
-	struct msg m;
-	char *end;
-
-	end = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	ASSERT_NE(MAP_FAILED, end);
-	end += page;
-	ASSERT_EQ(0, mprotect(end, page, PROT_NONE));
-
-	message(&m, &variant->good);
-	needed = variant->good.size ? m.len : HEADER;
-	for (len = 0; len < needed; len++) {
-		/* Behind the byte that cannot be read, the rest of the message follows. */
-		struct iovec holes[] = {
-			{ m.data, len }, { end, 1 }, { m.data + len + 1, m.len - len - 1 },
-		};
-
-		memcpy(end - len, m.data, len);
-		EXPECT_EQ(-EFAULT, result(write(self->fd, end - len, m.len), m.len))
-			TH_LOG("%zu bytes are readable", len);
-		EXPECT_EQ(-EFAULT, result(writev(self->fd, holes, 3), m.len))
-			TH_LOG("byte %zu is not readable", len);
-	}
-	EXPECT_EQ(-EINVAL, result(write(self->fd, end, HEADER - 1), 0));
-	/* A store may have come half way. */
-	expect_stale(_metadata, self->fd, variant->good.stale & STORED, "what is not readable");
-}
-
-/*
- * In two parts, by writev() and by splice(), through both devices. A splice takes as
- * many bytes as it is told, and these have to be one message.
- */
-TEST_F(notify, parts)
-{
-	int pipes[2], left;
-	char rest[256];
-	struct msg m;
-	size_t cut;
-
-	ASSERT_EQ(0, pipe2(pipes, O_DIRECT | O_CLOEXEC));
-	message(&m, &variant->good);
-	for (cut = 1; cut < m.len; cut++) {
-		struct iovec iov[] = {
-			{ m.data, cut }, { m.data + cut, 0 }, { m.data + cut, m.len - cut },
-		};
-
-		EXPECT_EQ(0, result(writev(self->fd, iov, 3), m.len))
-			TH_LOG("cut at %zu", cut);
-		expect_stale(_metadata, self->fd, variant->good.stale, "two parts");
-
-		ASSERT_EQ((ssize_t)m.len, write(pipes[1], m.data, m.len));
-		EXPECT_EQ(-EINVAL, result(splice(pipes[0], NULL, self->fd, NULL, cut, 0), 0));
-		ASSERT_EQ(0, ioctl(pipes[0], FIONREAD, &left));
-		EXPECT_EQ(m.len - cut, left);
-		EXPECT_EQ(left, read(pipes[0], rest, sizeof(rest)));
-
-		ASSERT_EQ((ssize_t)cut, write(pipes[1], m.data, cut));
-		ASSERT_LT(0, write(pipes[1], m.data + cut, m.len - cut));
-		EXPECT_EQ(0, result(splice(pipes[0], NULL, self->clone, NULL, m.len, 0), m.len))
-			TH_LOG("cut at %zu, by splice", cut);
-		expect_stale(_metadata, self->fd, variant->good.stale, "a splice of two parts");
-	}
 }
 
 static __u64 rnd(__u64 *state)
@@ -763,6 +691,160 @@ TEST_F_TIMEOUT(notify, random, 600)
 			       (unsigned long long)seed, (unsigned long long)i);
 		}
 	}
+}
+
+/*
+ * When the kernel accepts a message, and from whom.
+ */
+
+/* Mount once more, without a server. */
+static void mount_again(struct __test_metadata *_metadata)
+{
+	server_end(_metadata);
+	ASSERT_EQ(NULL, server_mount());
+}
+
+/* Until INIT is answered, the kernel accepts only that answer. */
+TEST_F(notify, init_waits)
+{
+	int other = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+	EXPECT_EQ(-EPERM, send_row(other, &variant->good));	/* not mounted */
+	close(other);
+	mount_again(_metadata);
+	self->fd = fuse_session_fd(srv.se);
+	EXPECT_EQ(-EINVAL, send_row(self->fd, &variant->good));
+	srv.stop = FUSE_INIT;
+	server_run(_metadata);
+	EXPECT_TRUE(server_wait(&srv.stopped));
+	EXPECT_EQ(-EINVAL, send_row(self->fd, &variant->good));
+	sem_post(&srv.go);
+	/* The messages before that have done nothing. */
+	ASSERT_EQ(0, chdir(MNT));
+	fill_cache(_metadata);
+	check(_metadata, self->fd, &variant->good);
+}
+
+/* A server that refuses the mount may still notify: there is nothing cached. */
+TEST_F(notify, init_refused)
+{
+	struct msg refusal = { HEADER, { .header = { HEADER, -EPROTO } } };
+	int err;
+
+	mount_again(_metadata);
+	self->fd = fuse_session_fd(srv.se);
+	srv.swallow = FUSE_INIT;
+	server_run(_metadata);
+	refusal.header.unique = server_swallowed(_metadata)->unique;
+	EXPECT_EQ(0, send_message(self->fd, &refusal));
+	EXPECT_EQ(-ECONNREFUSED, look(MNT "/file"));
+	err = send_row(self->fd, &variant->good);
+	EXPECT_TRUE(!err || err == -ENOENT)
+		TH_LOG("error %d", err);
+	EXPECT_EQ(-ECONNREFUSED, look(MNT "/file"));
+}
+
+struct writer {
+	pthread_t thread;
+	const struct row *row;
+	atomic_int sent;
+	atomic_bool unmounted;
+	int wrong;
+};
+
+/* Write until told that the mount is gone, and then once more. */
+static void *write_often(void *arg)
+{
+	int err, fd = fuse_session_fd(srv.se);
+	struct writer *w = arg;
+	bool last;
+
+	do {
+		last = w->unmounted;
+		err = send_row(fd, w->row);
+		w->sent++;
+		w->wrong += last ? err != -EINVAL : err && err != -ENOENT && err != -EINVAL &&
+						    err != -ENOTCONN;
+	} while (!last);
+	return NULL;
+}
+
+/* During an unmount, a notification is done, has nothing to do, or is not connected. */
+TEST_F(notify, unmount_race)
+{
+	static const struct row inval = { ENTRY(DIR_ID, 0, "file") };
+	int again, i;
+
+	for (again = 0; again < 4; again++) {
+		struct writer w[] = { { .row = &variant->good }, { .row = &inval } };
+
+		ASSERT_EQ(0, chdir("/"));
+		EXPECT_EQ(0, look(MNT "/dir/file"));
+		for (i = 0; i < 2; i++)
+			ASSERT_EQ(0, pthread_create(&w[i].thread, NULL, write_often, &w[i]));
+		while (!w[0].sent || !w[1].sent)
+			sched_yield();
+		EXPECT_EQ(0, umount2(MNT, 0));
+		srv.mounted = false;
+		for (i = 0; i < 2; i++) {
+			w[i].unmounted = true;
+			pthread_join(w[i].thread, NULL);
+			EXPECT_EQ(0, w[i].wrong)
+				TH_LOG("%s: of %d", w[i].row->what, w[i].sent);
+		}
+		mount_again(_metadata);
+		server_run(_metadata);
+	}
+}
+
+/* If one device is closed, the other goes on. */
+TEST_F(notify, clone_closed)
+{
+	int clone = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+	ASSERT_EQ(0, ioctl(clone, FUSE_DEV_IOC_CLONE, &self->fd));
+	check(_metadata, clone, &variant->good);
+	close(clone);
+	check(_metadata, self->fd, &variant->good);
+}
+
+/* Who has the device may write from another namespace than that of the mount. */
+TEST_F(notify, other_namespaces)
+{
+	pid_t pid = fork();
+	int status;
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (unshare(CLONE_NEWUSER | CLONE_NEWNS))
+			_exit(255);
+		_exit(-send_row(self->fd, &variant->good));
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 255)
+		SKIP(return, "no user namespaces here");
+	EXPECT_EQ(0, status);
+	expect_stale(_metadata, self->fd, variant->good.stale, "a message from elsewhere");
+}
+
+/* After an abort, what is cached has not lost its validity. */
+TEST_F(notify, aborted)
+{
+	EXPECT_EQ(-1, umount2(MNT, MNT_FORCE));
+	EXPECT_EQ(EBUSY, errno);
+	EXPECT_EQ(-EINVAL, send_row(self->fd, &variant->good));
+	EXPECT_EQ(0, look("dir/file"));
+	EXPECT_EQ(-ENOTCONN, look("never"));
+}
+
+/* After a lazy unmount, notifications work until the mount is not in use any more. */
+TEST_F(notify, unmounted)
+{
+	EXPECT_EQ(0, umount2(MNT, MNT_DETACH));
+	srv.mounted = false;
+	check(_metadata, self->fd, &variant->good);
+	EXPECT_EQ(0, chdir("/"));
+	EXPECT_EQ(-EINVAL, send_row(self->fd, &variant->good));
 }
 
 /* One name of many bytes, well-formed and then without its NUL. */
