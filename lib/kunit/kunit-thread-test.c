@@ -124,16 +124,8 @@ static void returns_value(struct kunit *test)
 	struct kunit_thread *thread = kunit_thread_run(test, "thread", belong_to, test);
 	int ret;
 
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, &ret));
-	KUNIT_EXPECT_EQ(test, ret, 42);
-}
-
-static void joins_twice(struct kunit *test)
-{
-	struct kunit_thread *thread = kunit_thread_run(test, "thread", belong_to, test);
-	int ret = 0;
-
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, NULL));
+	/* Once more. */
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, &ret));
 	KUNIT_EXPECT_EQ(test, ret, 42);
 }
@@ -177,6 +169,22 @@ static void waits_for_rwsem(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(thread, &tt->sem));
 	up_write(&tt->sem);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, NULL));
+}
+
+/* A killable wait ends, whoever holds the semaphore. */
+static void killed(struct kunit *test)
+{
+	struct thread_test *tt = test->priv;
+	struct kunit_thread *thread;
+	int ret;
+
+	down_write(&tt->sem);
+	thread = kunit_thread_run(test, "waiter", write_sem_killable, tt);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(thread, &tt->sem));
+	kunit_thread_kill(thread);
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, &ret));
+	KUNIT_EXPECT_EQ(test, ret, -EINTR);
+	up_write(&tt->sem);
 }
 
 static void needs_blocker(struct kunit *test)
@@ -332,9 +340,9 @@ static int thread_test_init(struct kunit *test)
 
 static struct kunit_case kunit_thread_cases[] = {
 	KUNIT_CASE(returns_value),
-	KUNIT_CASE(joins_twice),
 	KUNIT_CASE(ended),
 	KUNIT_CASE_PARAM(waits_for_rwsem, rwsem_gen_params),
+	KUNIT_CASE(killed),
 	KUNIT_CASE(queues),
 	KUNIT_CASE(sleeps_elsewhere),
 	KUNIT_CASE(ends_late),
