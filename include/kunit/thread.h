@@ -53,7 +53,7 @@ struct rw_semaphore;
  *
  * The thread is joined at the latest when the test ends. If it still runs then
  * and does not end within the limit, the test fails and the thread is left
- * behind, as a thread that hangs in the kernel cannot be killed. To prevent this
+ * behind, as nothing ends an uninterruptible wait from outside. To prevent this
  * after a failed assertion, release what the thread waits for in an action of
  * kunit_add_action(). An action that is added after the thread was started runs
  * before the thread is joined. No action can release a lock that the test itself
@@ -96,7 +96,7 @@ void kunit_thread_set_limit(struct kunit_thread *thread, unsigned long limit);
  * With %CONFIG_DETECT_HUNG_TASK_BLOCKER, a task tells which semaphore it waits for,
  * unless the wait is a killable one. For a killable sleep, and without that option
  * for any sleep, it is enough that @sem has a waiter: the caller has to make sure
- * that only @thread can be one. With that option, a sleep in
+ * that only @thread can be one, or that it sleeps nowhere else. With that option, a sleep in
  * down_read_interruptible() is not recognized.
  *
  * Context: Process context; may sleep. The caller may hold @sem, but must not

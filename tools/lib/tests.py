@@ -116,6 +116,15 @@ class Test(unittest.TestCase):
             after.splitlines(True), (after[:at] + new + after[at:]).splitlines(True), "a/" + DIR_C, "b/" + DIR_C)))
         return folder
 
+    def other_signature(self) -> str:
+        """A patch of the pristine tree that gives fuse_reverse_inval_entry() one more argument."""
+        patch = ""
+        for path, more in (DIR_C, "bool more"), ("fs/fuse/fuse_i.h", "bool more"), ("fs/fuse/notify.c", "true"):
+            before = read(kernel(), path)
+            after = re.sub(r"(\bfuse_reverse_inval_entry\([^)]*)\)", rf"\1, {more})", before)
+            patch += "".join(difflib.unified_diff(before.splitlines(True), after.splitlines(True), "a/" + path, "b/" + path))
+        return self.write("signature.patch", patch)
+
     def fixed(self, path: str) -> str:
         """A file with our fix, and all others that it changes beside it."""
         for patch in sorted(glob.glob(OUR_FIX + "/*.patch")):

@@ -189,8 +189,8 @@ struct file *fuse_fx_open(struct fuse_fixture *fx, const char *path, int flags);
 void fuse_fx_close(struct fuse_fixture *fx, struct file *file);
 
 /*
- * Call fuse_reverse_inval_entry() as fuse_notify() does; @child is 0 unless it is a
- * delete, and @flags are those of the message, such as %FUSE_EXPIRE_ONLY.
+ * Send FUSE_NOTIFY_INVAL_ENTRY, or FUSE_NOTIFY_DELETE if @child is not 0. @flags are
+ * those of the former, such as %FUSE_EXPIRE_ONLY.
  */
 int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *name,
 		   u32 flags);

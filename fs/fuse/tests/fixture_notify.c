@@ -104,31 +104,11 @@ static void fuse_fx_check_call(struct fuse_fixture *fx, const struct fuse_fake_h
 		__kunit_abort(fx->test);
 }
 
-int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *name,
-		   u32 flags)
+/* Send a message that ends with a name, unless that is NULL, as if written to /dev/fuse. */
+static int fuse_fx_write(struct fuse_fixture *fx, enum fuse_notify_code code, const void *data,
+			 size_t size, const char *name)
 {
-	bool below = !(flags & FUSE_EXPIRE_ONLY);
-	struct fuse_conn *fc = fuse_fx_conn(fx);
-	struct qstr qname = QSTR(name);
-	struct fuse_fake_hook quiet = { .task = current };
-	struct fuse_fx_call *call;
-	int err;
-
-	call = fuse_fx_note(fx, parent, name, below);
-	if (!call)
-		return -ENOMEM;
-	fuse_fake_hook(fx->server, &quiet);
-	down_read(&fc->killsb);
-	err = fuse_kunit_reverse_inval_entry(fc, parent, child, &qname, flags);
-	up_read(&fc->killsb);
-	fuse_fake_unhook(&quiet);
-	fuse_fx_check_call(fx, &quiet, name);
-	return fuse_fx_noted(fx, call, below, err);
-}
-
-int fuse_fx_send(struct fuse_fixture *fx, enum fuse_notify_code code, const void *data,
-		 size_t size)
-{
+	size_t all = size + (name ? strlen(name) + 1 : 0);
 	struct fuse_fake_hook quiet = { .task = current };
 	struct iov_iter iter;
 	struct folio *folio;
@@ -136,22 +116,54 @@ int fuse_fx_send(struct fuse_fixture *fx, enum fuse_notify_code code, const void
 	int err;
 
 	/* What a server writes reaches fuse_notify() as pages, not as an address. */
-	folio = folio_alloc(GFP_KERNEL, get_order(max(size, 1)));
+	folio = folio_alloc(GFP_KERNEL, get_order(max(all, 1)));
 	if (!folio) {
 		KUNIT_FAIL(fx->test, "no memory for a message");
 		return -ENOMEM;
 	}
 	memcpy_to_folio(folio, 0, data, size);
-	bvec_set_folio(&bvec, folio, size, 0);
-	iov_iter_bvec(&iter, ITER_SOURCE, &bvec, 1, size);
+	memcpy_to_folio(folio, size, name, all - size);
+	bvec_set_folio(&bvec, folio, all, 0);
+	iov_iter_bvec(&iter, ITER_SOURCE, &bvec, 1, all);
 	fuse_fake_hook(fx->server, &quiet);
 	err = fuse_kunit_notify(fuse_fx_conn(fx), code, &iter);
 	fuse_fake_unhook(&quiet);
-	fuse_fx_check_call(fx, &quiet, "a message");
+	fuse_fx_check_call(fx, &quiet, name ?: "a message");
 	KUNIT_EXPECT_EQ_MSG(fx->test, folio_ref_count(folio), 1,
 			    "not balanced: the kernel keeps the message");
 	folio_put(folio);
 	return err;
+}
+
+int fuse_fx_send(struct fuse_fixture *fx, enum fuse_notify_code code, const void *data,
+		 size_t size)
+{
+	return fuse_fx_write(fx, code, data, size, NULL);
+}
+
+int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *name,
+		   u32 flags)
+{
+	struct fuse_notify_inval_entry_out inval = {
+		.parent		= parent,
+		.namelen	= strlen(name),
+		.flags		= flags,
+	};
+	struct fuse_notify_delete_out delete = {
+		.parent		= parent,
+		.child		= child,
+		.namelen	= strlen(name),
+	};
+	bool below = !(flags & FUSE_EXPIRE_ONLY);
+	struct fuse_fx_call *call;
+	int err;
+
+	call = fuse_fx_note(fx, parent, name, below);
+	if (!call)
+		return -ENOMEM;
+	err = child ? fuse_fx_write(fx, FUSE_NOTIFY_DELETE, &delete, sizeof(delete), name) :
+		      fuse_fx_write(fx, FUSE_NOTIFY_INVAL_ENTRY, &inval, sizeof(inval), name);
+	return fuse_fx_noted(fx, call, below, err);
 }
 
 int fuse_fx_inc_epoch(struct fuse_fixture *fx)

@@ -313,7 +313,7 @@ static void delete_waits(struct kunit *test)
 	changer = fuse_fx_run_to(fx, fuse_fx_do_chmod, &chmod, FUSE_SETATTR,
 				 FUSE_FAKE_STOP_BEFORE);
 	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
-	/* Those that do not wait have to be right as well. */
+	/* A fix whose delete does not wait has to be right as well. */
 	kunit_thread_sleeps_on_rwsem(server, &d_inode(file)->i_rwsem);
 	caller = fuse_fx_run(fx, fuse_fx_do_mkdir, &mkdir);
 	kunit_thread_sleeps_on_rwsem(caller, &d_inode(dir)->i_rwsem);
@@ -338,8 +338,9 @@ static const struct delete_killed_param {
 KUNIT_ARRAY_PARAM_DESC(delete_killed, delete_killed_params, name);
 
 /*
- * A server that is killed while its delete waits for a request can exit. Else that request
- * would never be answered: the connection is only aborted when the server has exited.
+ * A server that is killed while its delete waits for a request can exit. Else its
+ * /dev/fuse would stay open, and the request would not end before somebody aborts the
+ * connection.
  */
 static void delete_killed(struct kunit *test)
 {
@@ -358,7 +359,7 @@ static void delete_killed(struct kunit *test)
 	inode = d_inode(param->opcode == FUSE_MKDIR ? dir : file);
 	caller = fuse_fx_run_to(fx, param->call, &call, param->opcode, FUSE_FAKE_STOP_BEFORE);
 	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
-	/* One that does not wait is right as well. */
+	/* A fix whose delete does not wait is right as well. */
 	if (!kunit_thread_sleeps_on_rwsem(server, &inode->i_rwsem)) {
 		expect_return(fx, server, "the delete", 0);
 		return;
@@ -672,8 +673,8 @@ static const struct late_param delete_looked_up_params[] = {
 KUNIT_ARRAY_PARAM_DESC(delete_looked_up, delete_looked_up_params, name);
 
 /*
- * While a delete waits, others see that the name is gone, and leave a negative entry, or
- * link the node again. The node has no links in the end, or it is cached and has some.
+ * While a delete waits, a lookup leaves a negative entry, or link() makes the name again.
+ * In the end i_nlink is 0 if, and only if, there is no positive entry.
  */
 static void delete_looked_up(struct kunit *test)
 {
@@ -701,7 +702,7 @@ static void delete_looked_up(struct kunit *test)
 	kunit_thread_sleeps_on_rwsem(first, rwsem);
 	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
 	kunit_thread_sleeps_on_rwsem(server, rwsem);
-	/* If the first that waits is a reader, this one gets the semaphore with it. */
+	/* If the first that waits is a reader, this one is woken with it, before the delete. */
 	looks = fuse_fx_run(fx, fuse_fx_do_stat, &stat);
 	kunit_thread_sleeps_on_rwsem(looks, rwsem);
 	fuse_fake_let_go(fx->server);
@@ -785,7 +786,10 @@ static void create_hashed(struct kunit *test)
 	fuse_fake_let_go(fx->server);
 	expect_return(fx, caller, "open", 0);
 	expect_return(fx, server, "the notification", 0);
-	/* The answer is older than it: no timeout. If it waited, it came after CREATE. */
+	/*
+	 * The answer to CREATE is older than the notification: no timeout. If the
+	 * notification waited, it has unhashed the new entry.
+	 */
 	fuse_fake_take_back(fx->server, inval.parent, "new", false);
 	KUNIT_EXPECT_EQ(test, !!(fuse_fx_cached(fx, dir, "new") & FUSE_FX_POSITIVE), ended);
 }

@@ -166,6 +166,23 @@ static int waits_use_node(struct fuse_fx_op *op)
 	return err;
 }
 
+/* Its attributes have expired when its i_rwsem is held, and a permission is checked. */
+static int waits_use_expired(struct fuse_fx_op *op)
+{
+	struct path path;
+	int err;
+
+	op->fx->server->attr_valid = 0;
+	err = fuse_fx_do_getattr(op);
+	if (!err)
+		err = vfs_path_lookup(op->fx->mnt->mnt_root, op->fx->mnt, op->path[0], 0, &path);
+	if (err)
+		return err;
+	vfs_setxattr(&nop_mnt_idmap, path.dentry, "user.waits", "", 0, 0);
+	path_put(&path);
+	return 0;
+}
+
 /* Writes a part of a page that is not cached: its folio stays locked meanwhile. */
 static int waits_use_file(struct fuse_fx_op *op)
 {
@@ -176,6 +193,8 @@ static int waits_use_file(struct fuse_fx_op *op)
 
 	if (IS_ERR(file))
 		return PTR_ERR(file);
+	/* Is there a security.capability, which a write has to remove? */
+	fuse_fx_conn(op->fx)->no_getxattr = 0;
 	kernel_write(file, &byte, 1, &written);
 	kernel_read(file, &byte, 1, &read);
 	vfs_llseek(file, 0, SEEK_DATA);
@@ -226,6 +245,7 @@ static const struct waits_call {
 
 	{ "directory", waits_use_directory, { "dir" }, OF_DIRECTORY },
 	{ "directory", waits_use_node, { "dir" }, OF_NODE },
+	{ "directory, expired", waits_use_expired, { "dir" }, OP(GETATTR), .skip = 1 },
 	{ "directory", fuse_fx_do_rmdir, { "dir" }, OP(RMDIR) },
 	{ "directory", fuse_fx_do_rename, { "dir", "out/new" }, OP(RENAME) },
 
@@ -246,7 +266,9 @@ static const struct waits_call {
 	{ "name to elsewhere", fuse_fx_do_rename, { "dir/name", "out/new" }, OP(RENAME) },
 	{ "name to here", fuse_fx_do_rename, { "out/side", "dir/name" }, OP(RENAME) },
 	{ "name", waits_use_node, { "dir/name" }, OF_NODE },
+	{ "name, expired", waits_use_expired, { "dir/name" }, OP(GETATTR), .skip = 1 },
 	{ "name", waits_use_file, { "dir/name" }, OF_FILE },
+	{ "name, written", waits_use_file, { "dir/name" }, OP(GETXATTR) },
 	{ "name", waits_use_directory, { "dir/name" }, OF_DIRECTORY },
 
 	{ "child", waits_use_name, { "dir/name/new" }, OF_NAME },

@@ -769,7 +769,7 @@ static void *write_often(void *arg)
 	return NULL;
 }
 
-/* During an unmount, a notification is done, has nothing to do, or is not connected. */
+/* A notification is refused when the mount is gone, and nothing else goes wrong before. */
 TEST_F(notify, unmount_race)
 {
 	static const struct row inval = { ENTRY(DIR_ID, 0, "file") };
@@ -797,7 +797,7 @@ TEST_F(notify, unmount_race)
 	}
 }
 
-/* If one device is closed, the other goes on. */
+/* If a clone of the open /dev/fuse is closed, the first one still works. */
 TEST_F(notify, clone_closed)
 {
 	int clone = open("/dev/fuse", O_RDWR | O_CLOEXEC);
@@ -827,7 +827,7 @@ TEST_F(notify, other_namespaces)
 	expect_stale(_metadata, self->fd, variant->good.stale, "a message from elsewhere");
 }
 
-/* After an abort, what is cached has not lost its validity. */
+/* After an abort a notification is refused, and what is cached stays valid. */
 TEST_F(notify, aborted)
 {
 	EXPECT_EQ(-1, umount2(MNT, MNT_FORCE));
