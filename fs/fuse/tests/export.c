@@ -15,15 +15,8 @@
 #include "../fuse_dev_i.h"
 #include "export.h"
 
-/* All other suites send messages, so that a change of this signature can be judged. */
-#if IS_ENABLED(CONFIG_FUSE_KUNIT_BENCH)
-int fuse_kunit_reverse_inval_entry(struct fuse_conn *fc, u64 parent_nodeid,
-				   u64 child_nodeid, struct qstr *name, u32 flags)
-{
-	return fuse_reverse_inval_entry(fc, parent_nodeid, child_nodeid, name, flags);
-}
-EXPORT_SYMBOL_IF_KUNIT(fuse_kunit_reverse_inval_entry);
-#endif
+/* For the benchmark. All suites send messages, so they do not depend on its arguments. */
+EXPORT_SYMBOL_IF_KUNIT(fuse_reverse_inval_entry);
 
 int fuse_kunit_notify(struct fuse_conn *fc, enum fuse_notify_code code,
 		      struct iov_iter *msg)

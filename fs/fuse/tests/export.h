@@ -11,11 +11,6 @@
 
 struct fuse_conn;
 struct iov_iter;
-struct qstr;
-
-/* fuse_reverse_inval_entry(), with fc->killsb held as there */
-int fuse_kunit_reverse_inval_entry(struct fuse_conn *fc, u64 parent_nodeid,
-				   u64 child_nodeid, struct qstr *name, u32 flags);
 
 /* fuse_notify() as a write to /dev/fuse calls it, with what follows fuse_out_header */
 int fuse_kunit_notify(struct fuse_conn *fc, enum fuse_notify_code code,

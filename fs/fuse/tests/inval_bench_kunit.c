@@ -21,7 +21,6 @@
 #include <kunit/thread.h>
 
 #include "../fuse_i.h"
-#include "export.h"
 #include "fixture.h"
 
 #define BENCH_ROUNDS	15	/* the median counts */
@@ -89,7 +88,7 @@ static int bench_notify(struct fuse_conn *fc, u64 parent, u64 child, const char 
 	int err;
 
 	down_read(&fc->killsb);
-	err = fuse_kunit_reverse_inval_entry(fc, parent, child, &qname, flags);
+	err = fuse_reverse_inval_entry(fc, parent, child, &qname, flags);
 	up_read(&fc->killsb);
 	return err;
 }

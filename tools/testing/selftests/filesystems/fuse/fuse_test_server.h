@@ -711,7 +711,7 @@ static inline bool sleeps(pid_t tid)
 	const char *state;
 	FILE *file;
 
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
 	file = fopen(path, "re");
 	if (!file)
 		return false;

@@ -21,8 +21,10 @@
 #define _GNU_SOURCE
 #include "fuse_test_server.h"
 
+#include <signal.h>
 #include <sys/inotify.h>
 #include <sys/statfs.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 
 #define FDS	16
@@ -823,6 +825,75 @@ TEST_F(inval_entry, race_delete)
 		EXPECT_NE(0, links(old));
 		EXPECT_TRUE(alive(old));
 	}
+}
+
+/* A process that serves, never answers a MKDIR, and notifies while that waits. */
+static void serve_and_delete(struct __test_metadata *_metadata, int ready)
+{
+	fuse_ino_t dir, file;
+
+	if (server_mount())
+		_exit(1);
+	dir = server_add("dir", S_IFDIR);
+	file = server_add("dir/file", S_IFREG);
+	srv.swallow = FUSE_MKDIR;
+	server_run(_metadata);
+	close(ready);
+	server_swallowed(_metadata);
+	_exit(fuse_lowlevel_notify_delete(srv.se, dir, file, "file", strlen("file")));
+}
+
+/* The status of a process that ends within the limit, or -1. */
+static int status_of(pid_t pid)
+{
+	int status, ms;
+
+	for (ms = 0; ms < LIMIT * 1000; ms++) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return status;
+		usleep(1000);
+	}
+	return -1;
+}
+
+/*
+ * A server that is killed while its delete waits for a request exits, and the request
+ * ends. Nobody but the server has its /dev/fuse.
+ */
+TEST(delete_killed)
+{
+	const char *problem = new_namespaces();
+	siginfo_t ended = {};
+	int ready[2], status;
+	pid_t server, client;
+	char byte;
+
+	if (problem)
+		SKIP(return, "%s: %s", problem, strerror(errno));
+	ASSERT_EQ(0, pipe2(ready, O_CLOEXEC));
+	server = fork();
+	ASSERT_LE(0, server);
+	if (!server)
+		serve_and_delete(_metadata, ready[1]);
+	close(ready[1]);
+	EXPECT_EQ(0, read(ready[0], &byte, 1));
+	EXPECT_EQ(0, look(MNT "/dir/file"));
+	client = fork();
+	ASSERT_LE(0, client);
+	if (!client)
+		_exit(mkdir(MNT "/dir/new", 0755) ? errno : 0);
+	/* It waits in the kernel, or has ended: a fix whose delete does not wait. */
+	while (!sleeps(server) && !ended.si_pid) {
+		usleep(100);
+		waitid(P_PID, server, &ended, WEXITED | WNOHANG | WNOWAIT);
+	}
+	kill(server, SIGKILL);
+	EXPECT_NE(-1, status_of(server))
+		TH_LOG("the server cannot be killed");
+	umount2(MNT, MNT_FORCE);	/* if it could not be, this helps */
+	status = status_of(client);
+	EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == ECONNABORTED)
+		TH_LOG("status %#x", status);
 }
 
 TEST_HARNESS_MAIN
