@@ -38,14 +38,15 @@ SERIES = {
         "09-calls": "fs/fuse/tests/fixture_calls.c fs/fuse/tests/fixture*.h",
         "10-fixture": "fs/fuse/tests/fixture.c fs/fuse/tests/fixture_notify.c",
         "11-stories": "fs/fuse/tests/inval_entry_kunit.c fs/fuse/tests/inval_late_kunit.c",
-        "12-schedules": "fs/fuse/tests/inval_race_kunit.c fs/fuse/tests/inval_waits_kunit.c",
+        "12-schedules": "fs/fuse/tests/inval_race_kunit.c",
         "13-server-of-selftests": "tools/testing/*/fuse_test_server.h tools/testing/*/fuse/config",
         "14-selftest": "tools/testing/*/inval_entry_test.c tools/testing/*/Makefile.1.patch tools/testing/*/.gitignore.1.patch"}),
     "more": Series("fuse", "", {
         "01-server": "fs/fuse/tests/fake_server_kunit.c",
         "02-table": "fs/fuse/tests/inval_table_kunit.c",
-        "03-benchmark": "fs/fuse/tests/inval_bench_kunit.c fs/fuse/Kconfig.2.patch",
-        "04-selftests": "tools/testing/*/notify_*_test.c tools/testing/*/Makefile.2.patch tools/testing/*/.gitignore.2.patch"}),
+        "03-waits": "fs/fuse/tests/inval_waits_kunit.c",
+        "04-benchmark": "fs/fuse/tests/inval_bench_kunit.c fs/fuse/Kconfig.2.patch",
+        "05-selftests": "tools/testing/*/notify_*_test.c tools/testing/*/Makefile.2.patch tools/testing/*/.gitignore.2.patch"}),
 }
 
 
