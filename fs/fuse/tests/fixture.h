@@ -207,13 +207,6 @@ static inline int fuse_fx_expire(struct fuse_fixture *fx, u64 parent, const char
 	return fuse_fx_notify(fx, parent, 0, name, FUSE_EXPIRE_ONLY);
 }
 
-/* FUSE_NOTIFY_DELETE */
-static inline int fuse_fx_delete(struct fuse_fixture *fx, u64 parent, u64 child,
-				 const char *name)
-{
-	return fuse_fx_notify(fx, parent, child, name, 0);
-}
-
 /* What fuse_notify() returns. */
 int fuse_fx_inc_epoch(struct fuse_fixture *fx);
 int fuse_fx_inval_inode(struct fuse_fixture *fx, u64 nodeid);
