@@ -113,6 +113,7 @@ bool kunit_thread_sleeps_on_rwsem(struct kunit_thread *thread,
  * @thread: The thread.
  *
  * It ends a killable wait, and each later one at once, but does not end the thread.
+ * The function of the thread has to have begun: see that it sleeps before.
  */
 void kunit_thread_kill(struct kunit_thread *thread);
 

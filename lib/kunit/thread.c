@@ -48,7 +48,7 @@ static int kunit_thread_fn(void *arg)
 
 	/* Code that runs here belongs to the test, as in the test's thread. */
 	current->kunit_test = thread->test;
-	allow_signal(SIGKILL);
+	allow_kernel_signal(SIGKILL);
 	thread->ret = thread->fn(thread->data);
 	thread->counts = false;
 	return 0;

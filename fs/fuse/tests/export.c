@@ -15,8 +15,10 @@
 #include "../fuse_dev_i.h"
 #include "export.h"
 
-/* For the benchmark. All suites send messages, so they do not depend on its arguments. */
+/* All suites send messages, so they do not depend on its name and arguments. */
+#ifdef CONFIG_FUSE_KUNIT_BENCH
 EXPORT_SYMBOL_IF_KUNIT(fuse_reverse_inval_entry);
+#endif
 
 int fuse_kunit_notify(struct fuse_conn *fc, enum fuse_notify_code code,
 		      struct iov_iter *msg)
