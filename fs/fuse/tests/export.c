@@ -15,7 +15,7 @@
 #include "../fuse_dev_i.h"
 #include "export.h"
 
-/* All suites send messages, so they do not depend on its name and arguments. */
+/* Only the benchmark calls this: the suites send messages, whatever its arguments are. */
 #ifdef CONFIG_FUSE_KUNIT_BENCH
 EXPORT_SYMBOL_IF_KUNIT(fuse_reverse_inval_entry);
 #endif
