@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * KUnit-managed mounts
- *
- * An instance of a file system that only the test sees, and that is unmounted
- * when the test ends.
+ * KUnit-managed mounts: an instance of a file system that only the test sees, and
+ * that is unmounted when the test ends. All of these functions may sleep.
  */
 
 #ifndef _KUNIT_MOUNT_H
@@ -25,28 +23,16 @@ struct vfsmount;
  * or looked up on it has to be let go by then, which is the case for managed
  * resources that were acquired later.
  *
- * Context: Process context; may sleep.
- *
  * Return: the mount, or an error pointer.
  */
 struct vfsmount *kunit_kern_mount(struct kunit *test, struct file_system_type *type);
 
-/**
- * kunit_kern_unmount() - Unmount before the test ends
- * @test: The test context object.
- * @mnt: A mount from kunit_kern_mount().
- *
- * Context: Process context; may sleep.
- */
+/* Unmount it before the test ends. */
 void kunit_kern_unmount(struct kunit *test, struct vfsmount *mnt);
 
-/**
- * kunit_kern_mount_leak() - Leave a mount behind for good
- * @test: The test context object.
- * @mnt: A mount from kunit_kern_mount().
- *
- * For a test that has found out that a lock or a reference was lost: an attempt
- * to unmount would hang or bring the kernel down, and with it the tests to come.
+/*
+ * Leave it behind for good, for a test that has found out that a lock or a reference
+ * was lost: to unmount would hang or bring the kernel down, and with it the tests to come.
  */
 void kunit_kern_mount_leak(struct kunit *test, struct vfsmount *mnt);
 

@@ -1,59 +1,70 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of the managed threads: what a test may rely on when it starts a
- * second thread, and what becomes of that thread when the test goes wrong.
+ * KUnit tests of the managed threads: what a test may rely on when it starts a second
+ * thread, what becomes of that thread when the test goes wrong, and where it can be stopped.
  *
- * While a case holds a lock it makes no assertion: that would end its thread
- * with the lock held.
+ * While a case holds a lock it makes no assertion: that would end its thread with the
+ * lock held. This file has preemption points, whatever CONFIG_KUNIT_POINTS_IN says.
  */
 
 #include <linux/completion.h>
-#include <linux/cpumask.h>
-#include <linux/delay.h>
 #include <linux/jiffies.h>
 #include <linux/rwsem.h>
+#include <linux/spinlock.h>
 
 #include <kunit/resource.h>
 #include <kunit/test-bug.h>
 #include <kunit/test.h>
 #include <kunit/thread.h>
 
-/* One of those who queue for the semaphore. */
-struct thread_test_waiter {
-	struct thread_test *tt;
-	bool reads;
-	bool naps;
-	bool arrived;
-	int served;
-};
-
-/* All that the threads of a case share; it outlives them, whatever happens. */
+/* What the threads of a case share; it outlives them, whatever happens. */
 struct thread_test {
-	struct kunit failing;		/* A test that is expected to fail. */
-	struct rw_semaphore sem;	/* What a thread can sleep on. */
+	struct kunit failing;		/* a test that is expected to fail */
+	struct rw_semaphore sem;
 	struct completion completion;
-	struct thread_test_waiter waiters[3];
-	int served;
+	int counter;
+	spinlock_t lock;		/* where a thread cannot be stopped */
+	enum { BEFORE_LOCK, IN_LOCK, BEHIND_LOCK } place;
 };
 
 /* What the threads do. */
 
 static int belong_to(void *data)
 {
-	return kunit_get_current_test() == data ? 42 : -EINVAL;
+	struct kunit *test = data;
+	struct thread_test *tt = test->priv;
+
+	tt->counter++;
+	return kunit_get_current_test() == test ? 42 : -EINVAL;
 }
 
-static int write_sem(void *data)
+/* A function has a point at its start. */
+static noinline void do_nothing(void)
+{
+	barrier();
+}
+
+static int add_unlocked(void *data)
+{
+	struct thread_test *tt = data;
+	int counter = READ_ONCE(tt->counter);
+
+	do_nothing();
+	WRITE_ONCE(tt->counter, counter + 1);
+	return 0;
+}
+
+static int add_locked(void *data)
 {
 	struct thread_test *tt = data;
 
 	down_write(&tt->sem);
-	tt->served++;
+	add_unlocked(tt);
 	up_write(&tt->sem);
 	return 0;
 }
 
-static int write_sem_killable(void *data)
+static int lock_killable(void *data)
 {
 	struct thread_test *tt = data;
 	int err = down_write_killable(&tt->sem);
@@ -63,112 +74,45 @@ static int write_sem_killable(void *data)
 	return err;
 }
 
-static int read_sem(void *data)
-{
-	struct thread_test *tt = data;
-
-	down_read(&tt->sem);
-	up_read(&tt->sem);
-	return 0;
-}
-
-static int wait_completion(void *data)
+static int add_completed(void *data)
 {
 	struct thread_test *tt = data;
 
 	wait_for_completion(&tt->completion);
+	tt->counter++;
 	return 0;
 }
 
-static int hold_sem_until_completion(void *data)
+static int spin(void *data)
 {
 	struct thread_test *tt = data;
+	int i;
 
-	down_write(&tt->sem);
-	wait_for_completion(&tt->completion);
-	up_write(&tt->sem);
+	do_nothing();
+	spin_lock(&tt->lock);
+	tt->place = IN_LOCK;
+	for (i = 0; i < 3; i++)
+		do_nothing();
+	tt->place = BEHIND_LOCK;
+	spin_unlock(&tt->lock);
+	do_nothing();
 	return 0;
-}
-
-static int queue_for_sem(void *data)
-{
-	struct thread_test_waiter *waiter = data;
-	struct rw_semaphore *sem = &waiter->tt->sem;
-
-	if (waiter->naps)
-		usleep_range(100, 200);
-	WRITE_ONCE(waiter->arrived, true);
-	if (waiter->reads) {
-		down_read(sem);
-		waiter->served = ++waiter->tt->served;
-		up_read(sem);
-	} else {
-		down_write(sem);
-		waiter->served = ++waiter->tt->served;
-		up_write(sem);
-	}
-	return 0;
-}
-
-static int assert_nonsense(void *data)
-{
-	struct kunit *test = data;
-
-	KUNIT_ASSERT_TRUE_MSG(test, false, "meant to fail");
-	return 0;
-}
-
-/* A thread has a return value, and belongs to the test as the test's own does. */
-static void returns_value(struct kunit *test)
-{
-	struct kunit_thread *thread = kunit_thread_run(test, "thread", belong_to, test);
-	int ret;
-
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, NULL));
-	/* Once more. */
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, &ret));
-	KUNIT_EXPECT_EQ(test, ret, 42);
 }
 
 /* Every kind of wait is over when the thread is, before and after it is joined. */
 static void ended(struct kunit *test)
 {
+	struct kunit_thread *thread = kunit_thread_run(test, "thread", belong_to, test);
 	struct thread_test *tt = test->priv;
-	struct kunit_thread *thread;
+	int ret;
 
-	thread = kunit_thread_run(test, "thread", write_sem, tt);
 	KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_rwsem(thread, &tt->sem));
-	KUNIT_EXPECT_EQ(test, tt->served, 1);
+	KUNIT_EXPECT_EQ(test, tt->counter, 1);
 	KUNIT_EXPECT_EQ(test, kunit_thread_wait(thread), KUNIT_THREAD_ENDED);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, NULL));
-	KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_rwsem(thread, &tt->sem));
 	KUNIT_EXPECT_EQ(test, kunit_thread_wait(thread), KUNIT_THREAD_ENDED);
-}
-
-struct rwsem_param {
-	const char *name;
-	int (*fn)(void *data);
-};
-
-static const struct rwsem_param rwsem_params[] = {
-	{ "writer", write_sem },
-	{ "killable writer", write_sem_killable },
-	{ "reader", read_sem },
-};
-
-KUNIT_ARRAY_PARAM_DESC(rwsem, rwsem_params, name);
-
-static void waits_for_rwsem(struct kunit *test)
-{
-	const struct rwsem_param *param = test->param_value;
-	struct thread_test *tt = test->priv;
-	struct kunit_thread *thread;
-
-	down_write(&tt->sem);
-	thread = kunit_thread_run(test, "waiter", param->fn, tt);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(thread, &tt->sem));
-	up_write(&tt->sem);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, NULL));
+	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, &ret));
+	KUNIT_EXPECT_EQ(test, ret, 42);
 }
 
 /* A killable wait ends, whoever holds the semaphore. */
@@ -179,7 +123,7 @@ static void killed(struct kunit *test)
 	int ret;
 
 	down_write(&tt->sem);
-	thread = kunit_thread_run(test, "waiter", write_sem_killable, tt);
+	thread = kunit_thread_run(test, "waiter", lock_killable, tt);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(thread, &tt->sem));
 	kunit_thread_kill(thread);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, &ret));
@@ -187,49 +131,19 @@ static void killed(struct kunit *test)
 	up_write(&tt->sem);
 }
 
-static void needs_blocker(struct kunit *test)
-{
-	if (!IS_ENABLED(CONFIG_DETECT_HUNG_TASK_BLOCKER))
-		kunit_skip(test, "needs CONFIG_DETECT_HUNG_TASK_BLOCKER");
-}
-
-/* That another thread is in the queue is not enough. */
-static void queues(struct kunit *test)
-{
-	struct thread_test *tt = test->priv;
-	struct kunit_thread *thread;
-	int i;
-
-	needs_blocker(test);
-	tt->waiters[1].reads = true;
-	tt->waiters[1].naps = true;
-
-	down_write(&tt->sem);
-	for (i = 0; i < ARRAY_SIZE(tt->waiters); i++) {
-		tt->waiters[i].tt = tt;
-		thread = kunit_thread_run(test, "waiter", queue_for_sem, &tt->waiters[i]);
-		KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(thread, &tt->sem));
-		KUNIT_EXPECT_TRUE(test, READ_ONCE(tt->waiters[i].arrived));
-	}
-	up_write(&tt->sem);
-
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, NULL));
-	for (i = 0; i < ARRAY_SIZE(tt->waiters); i++)
-		KUNIT_EXPECT_EQ(test, tt->waiters[i].served, i + 1);
-}
-
-/* Somebody sleeps on the lock and the thread sleeps, but not on this lock. */
+/* Somebody sleeps on the semaphore and the thread sleeps, but not on this semaphore. */
 static void sleeps_elsewhere(struct kunit *test)
 {
 	struct thread_test *tt = test->priv;
 	struct kunit_thread *at_sem, *elsewhere;
 	unsigned long start = jiffies;
 
-	needs_blocker(test);
+	if (!IS_ENABLED(CONFIG_DETECT_HUNG_TASK_BLOCKER))
+		kunit_skip(test, "needs CONFIG_DETECT_HUNG_TASK_BLOCKER");
 	down_write(&tt->sem);
-	at_sem = kunit_thread_run(&tt->failing, "at_sem", write_sem, tt);
+	at_sem = kunit_thread_run(&tt->failing, "at_sem", add_locked, tt);
 	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(at_sem, &tt->sem));
-	elsewhere = kunit_thread_run(&tt->failing, "elsewhere", wait_completion, tt);
+	elsewhere = kunit_thread_run(&tt->failing, "elsewhere", add_completed, tt);
 	KUNIT_EXPECT_EQ(test, kunit_thread_wait(elsewhere), KUNIT_THREAD_SLEEPS);
 	KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_SUCCESS);
 
@@ -249,23 +163,20 @@ static void ends_late(struct kunit *test)
 {
 	struct thread_test *tt = test->priv;
 	struct kunit_thread *thread;
-	unsigned long start = jiffies;
+	unsigned long limit, start = jiffies;
 	int ret;
 
-	thread = kunit_thread_run(&tt->failing, "late", wait_completion, tt);
-	kunit_thread_set_limit(thread, 0);
-	KUNIT_EXPECT_FALSE(test, kunit_thread_join(thread, &ret));
-	KUNIT_EXPECT_EQ(test, ret, -ETIMEDOUT);
-	KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_FAILURE);
+	thread = kunit_thread_run(&tt->failing, "late", add_completed, tt);
+	for (limit = 0; limit < 2; limit++) {
+		kunit_thread_set_limit(thread, limit);
+		KUNIT_EXPECT_FALSE(test, kunit_thread_join(thread, &ret));
+		KUNIT_EXPECT_EQ(test, ret, -ETIMEDOUT);
+		KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_FAILURE);
 
-	tt->failing.status = KUNIT_SUCCESS;
-	KUNIT_EXPECT_FALSE(test, kunit_thread_join(thread, NULL));
-	KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_SUCCESS);
-
-	/* One jiffy at least, and nowhere near the limit there was at first. */
-	kunit_thread_set_limit(thread, 1);
-	KUNIT_EXPECT_FALSE(test, kunit_thread_join(thread, NULL));
-	KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_FAILURE);
+		tt->failing.status = KUNIT_SUCCESS;
+		KUNIT_EXPECT_FALSE(test, kunit_thread_join(thread, NULL));
+		KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_SUCCESS);
+	}
 	KUNIT_EXPECT_LT(test, jiffies - start, KUNIT_THREAD_LIMIT);
 
 	complete(&tt->completion);
@@ -274,43 +185,31 @@ static void ends_late(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ret, 0);
 }
 
-/* An assertion ends the thread that makes it, and does no more. */
-static void asserts(struct kunit *test)
-{
-	struct thread_test *tt = test->priv;
-	struct kunit_thread *thread;
-	int ret;
+KUNIT_DEFINE_ACTION_WRAPPER(complete_action, complete, struct completion *);
 
-	thread = kunit_thread_run(test, "thread", assert_nonsense, &tt->failing);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, &ret));
-	KUNIT_EXPECT_EQ(test, ret, -EINTR);
-	KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_FAILURE);
-}
-
-static void complete_action(void *data)
-{
-	struct thread_test *tt = data;
-
-	complete(&tt->completion);
-}
-
-/* A test that ends while its threads wait, one of them for the other. */
+/* A test that an assertion ends while its threads wait, one of them for a stopped one. */
 static int failing_test(void *data)
 {
 	struct thread_test *tt = data;
 	struct kunit *test = &tt->failing;
-	struct kunit_thread *holder, *waiter;
+	struct kunit_thread *first, *second;
+	unsigned long point = 0;
 
-	holder = kunit_thread_run(test, "holder", hold_sem_until_completion, tt);
-	KUNIT_ASSERT_EQ(test, kunit_thread_wait(holder), KUNIT_THREAD_SLEEPS);
-	waiter = kunit_thread_run(test, "waiter", write_sem, tt);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action(test, complete_action, tt));
-	KUNIT_ASSERT_FALSE_MSG(test, kunit_thread_sleeps_on_rwsem(waiter, &tt->sem),
-			       "meant to fail");
+	kunit_thread_run(test, "waiter", add_completed, tt);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action(test, complete_action, &tt->completion));
+	if (!kunit_points_missing()) {
+		first = kunit_thread_run_to(test, "first", add_locked, tt, point);
+		while (kunit_thread_wait(first) == KUNIT_THREAD_STOPPED &&
+		       !rwsem_is_locked(&tt->sem))
+			kunit_thread_go_on(first, ++point);
+		second = kunit_thread_run(test, "second", add_locked, tt);
+		KUNIT_ASSERT_EQ(test, kunit_thread_wait(second), KUNIT_THREAD_SLEEPS);
+	}
+	KUNIT_ASSERT_TRUE_MSG(test, false, "meant to fail");
 	return 0;
 }
 
-/* If an action releases what they wait for, both threads end. */
+/* Threads that are stopped go on, actions release others, and all of them are joined. */
 static void cleans_up(struct kunit *test)
 {
 	struct thread_test *tt = test->priv;
@@ -319,9 +218,77 @@ static void cleans_up(struct kunit *test)
 
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, &ret));
 	KUNIT_EXPECT_EQ(test, ret, -EINTR);
-	KUNIT_EXPECT_EQ(test, tt->served, 0);
+	KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_FAILURE);
+	KUNIT_EXPECT_EQ(test, tt->counter, 0);
 	kunit_cleanup(&tt->failing);
-	KUNIT_EXPECT_EQ(test, tt->served, 1);
+	KUNIT_EXPECT_EQ(test, tt->counter, kunit_points_missing() ? 1 : 3);
+}
+
+/*
+ * A run that is not stopped, one that is stopped at all points, and one for each of them
+ * see the same: points in front of a spinlock and behind it, but none while it is held.
+ */
+static void stops_at_each_point(struct kunit *test)
+{
+	const char *missing = kunit_points_missing();
+	struct thread_test *tt = test->priv;
+	unsigned long point, points, places = 0;
+	struct kunit_thread *whole, *thread;
+
+	if (missing)
+		kunit_skip(test, "%s", missing);
+	thread = kunit_thread_run(test, "thread", spin, tt);
+	KUNIT_EXPECT_EQ(test, kunit_thread_wait(thread), KUNIT_THREAD_ENDED);
+	KUNIT_EXPECT_NULL(test, kunit_thread_where(thread));
+	points = kunit_thread_points(thread);
+
+	whole = kunit_thread_run_to(test, "whole", spin, tt, 0);
+	for (point = 0; point < points; point++) {
+		KUNIT_ASSERT_EQ(test, kunit_thread_wait(whole), KUNIT_THREAD_STOPPED);
+		tt->place = BEFORE_LOCK;
+		thread = kunit_thread_run_to(test, "thread", spin, tt, point);
+		KUNIT_ASSERT_EQ(test, kunit_thread_wait(thread), KUNIT_THREAD_STOPPED);
+		places |= BIT(tt->place);
+		KUNIT_EXPECT_EQ(test, kunit_thread_points(whole), point + 1);
+		KUNIT_EXPECT_EQ(test, kunit_thread_points(thread), point + 1);
+		KUNIT_EXPECT_NOT_NULL(test, kunit_thread_where(thread));
+		KUNIT_EXPECT_PTR_EQ(test, kunit_thread_where(thread), kunit_thread_where(whole));
+		KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, NULL));
+		kunit_thread_go_on(whole, point + 1);
+	}
+	KUNIT_EXPECT_EQ(test, kunit_thread_wait(whole), KUNIT_THREAD_ENDED);
+	KUNIT_EXPECT_EQ(test, places, BIT(BEFORE_LOCK) | BIT(BEHIND_LOCK));
+}
+
+/* The update of one thread is lost if the other one comes between load and store. */
+static void lost_update(struct kunit *test)
+{
+	static int (* const add[])(void *data) = { add_unlocked, add_locked };
+	const char *missing = kunit_points_missing();
+	struct thread_test *tt = test->priv;
+	struct kunit_thread *first, *second;
+	unsigned long point, lost, waited;
+	int i;
+
+	if (missing)
+		kunit_skip(test, "%s", missing);
+	for (i = 0; i < ARRAY_SIZE(add); i++) {
+		lost = 0;
+		waited = 0;
+		for (point = 0; ; point++) {
+			tt->counter = 0;
+			first = kunit_thread_run_to(test, "first", add[i], tt, point);
+			if (kunit_thread_wait(first) != KUNIT_THREAD_STOPPED)
+				break;
+			second = kunit_thread_run(test, "second", add[i], tt);
+			waited += kunit_thread_wait(second) == KUNIT_THREAD_SLEEPS;
+			KUNIT_EXPECT_TRUE(test, kunit_thread_join(first, NULL));
+			KUNIT_EXPECT_TRUE(test, kunit_thread_join(second, NULL));
+			lost += tt->counter != 2;
+		}
+		KUNIT_EXPECT_EQ(test, lost > 0, add[i] == add_unlocked);
+		KUNIT_EXPECT_EQ(test, waited > 0, add[i] == add_locked);
+	}
 }
 
 KUNIT_DEFINE_ACTION_WRAPPER(cleanup_action, kunit_cleanup, struct kunit *);
@@ -334,20 +301,19 @@ static int thread_test_init(struct kunit *test)
 	kunit_init_test(&tt->failing, "meant_to_fail", NULL);
 	init_rwsem(&tt->sem);
 	init_completion(&tt->completion);
+	spin_lock_init(&tt->lock);
 	test->priv = tt;
 	return kunit_add_action_or_reset(test, cleanup_action, &tt->failing);
 }
 
 static struct kunit_case kunit_thread_cases[] = {
-	KUNIT_CASE(returns_value),
 	KUNIT_CASE(ended),
-	KUNIT_CASE_PARAM(waits_for_rwsem, rwsem_gen_params),
 	KUNIT_CASE(killed),
-	KUNIT_CASE(queues),
 	KUNIT_CASE(sleeps_elsewhere),
 	KUNIT_CASE(ends_late),
-	KUNIT_CASE(asserts),
 	KUNIT_CASE(cleans_up),
+	KUNIT_CASE(stops_at_each_point),
+	KUNIT_CASE(lost_update),
 	{}
 };
 

@@ -14,8 +14,6 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/module.h>
-#include <linux/mount.h>
-#include <linux/path.h>
 #include <linux/uaccess.h>
 
 #include <kunit/mount.h>
@@ -24,44 +22,28 @@
 
 KUNIT_DEFINE_ACTION_WRAPPER(leak_close, fput, struct file *);
 
-/* kmemleak's file in debugfs: it has no other interface. */
-static struct file *leak_open(struct kunit *test)
-{
-	struct file_system_type *debugfs = get_fs_type("debugfs");
-	struct path root;
-	struct file *file;
-
-	KUNIT_ASSERT_NOT_NULL(test, debugfs);
-	root.mnt = kunit_kern_mount(test, debugfs);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, root.mnt);
-	root.dentry = root.mnt->mnt_root;
-	file = file_open_root(&root, "kmemleak", O_RDWR, 0);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL_MSG(test, file, "kmemleak is off: did it run out of memory?");
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leak_close, file));
-	return file;
-}
-
-static void leak_scan(struct kunit *test, struct file *file, char __user *user)
-{
-	loff_t pos = 0;
-
-	KUNIT_ASSERT_EQ(test, 0, copy_to_user(user, "scan", 5));
-	KUNIT_ASSERT_EQ(test, 5, file->f_op->write(file, user, 5, &pos));
-}
-
 static void unreferenced(struct kunit *test)
 {
 	char *text = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
-	struct file *file = leak_open(test);
-	unsigned long user;
+	struct file_system_type *debugfs = get_fs_type("debugfs");
+	struct vfsmount *mnt;
+	struct file *file;
+	char __user *user;
 	loff_t pos = 0;
 	ssize_t len;
+	int i;
 
+	/* kmemleak has no other interface than its file, and that takes memory of a user. */
 	KUNIT_ASSERT_NOT_NULL(test, text);
-	KUNIT_ASSERT_EQ(test, 0, kunit_attach_mm());
-	user = kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ | PROT_WRITE,
-			     MAP_ANONYMOUS | MAP_PRIVATE, 0);
-	KUNIT_ASSERT_NOT_NULL(test, (void *)user);
+	KUNIT_ASSERT_NOT_NULL(test, debugfs);
+	mnt = kunit_kern_mount(test, debugfs);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, mnt);
+	file = file_open_root_mnt(mnt, "kmemleak", O_RDWR, 0);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL_MSG(test, file, "kmemleak is off: did it run out of memory?");
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leak_close, file));
+	user = (char __user *)kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ | PROT_WRITE,
+					    MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	KUNIT_ASSERT_NOT_NULL(test, user);
 
 	/*
 	 * kmemleak passes over what is younger than five seconds, and takes a
@@ -69,13 +51,14 @@ static void unreferenced(struct kunit *test)
 	 * the next scan is reported.
 	 */
 	msleep(5100);
-	leak_scan(test, file, (char __user *)user);
-	leak_scan(test, file, (char __user *)user);
+	KUNIT_ASSERT_EQ(test, 0, copy_to_user(user, "scan", 5));
+	for (i = 0; i < 2; i++, pos = 0)
+		KUNIT_ASSERT_EQ(test, 5, file->f_op->write(file, user, 5, &pos));
 
 	/* One page is enough for the first of them. */
-	len = file->f_op->read(file, (char __user *)user, PAGE_SIZE - 1, &pos);
+	len = file->f_op->read(file, user, PAGE_SIZE - 1, &pos);
 	KUNIT_ASSERT_GE(test, len, 0);
-	KUNIT_ASSERT_EQ(test, 0, copy_from_user(text, (char __user *)user, len));
+	KUNIT_ASSERT_EQ(test, 0, copy_from_user(text, user, len));
 	if (len)
 		KUNIT_FAIL(test, "nothing points any more to\n%s", text);
 }

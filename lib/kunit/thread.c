@@ -7,10 +7,8 @@
 #include <linux/cpumask.h>
 #include <linux/delay.h>
 #include <linux/hung_task.h>
-#include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/list.h>
-#include <linux/minmax.h>
 #include <linux/preempt.h>
 #include <linux/rwsem.h>
 #include <linux/sched/signal.h>
@@ -33,30 +31,13 @@ struct kunit_thread {
 	int (*fn)(void *data);
 	void *data;
 	int ret;
-	struct list_head list;	/* of those that count their points */
-	bool counts;
+	struct list_head list;	/* of those that can be stopped */
 	unsigned long points;	/* that it has come to */
 	unsigned long stop_at;
 	bool stopped;
 	void *where;
 	struct completion go_on;
 };
-
-static int kunit_thread_fn(void *arg)
-{
-	struct kunit_thread *thread = arg;
-
-	/* Code that runs here belongs to the test, as in the test's thread. */
-	current->kunit_test = thread->test;
-	allow_kernel_signal(SIGKILL);
-	thread->ret = thread->fn(thread->data);
-	thread->counts = false;
-	return 0;
-}
-
-/*
- * Points.
- */
 
 static LIST_HEAD(kunit_point_threads);
 static DEFINE_SPINLOCK(kunit_point_lock);
@@ -78,8 +59,8 @@ void notrace __sanitizer_cov_trace_pc(void)
 	preempt_enable_notrace();
 	if (list_entry_is_head(thread, &kunit_point_threads, list))
 		return;
-	/* Not preemptible; or about to sleep: to wait here would reset the task state. */
-	if (!thread->counts || irqs_disabled() || !task_is_running(current))
+	/* Its function has ended; or it is about to sleep: to wait would reset its state. */
+	if (irqs_disabled() || current->flags & PF_EXITING || !task_is_running(current))
 		return;
 	if (thread->points++ != READ_ONCE(thread->stop_at))
 		return;
@@ -112,17 +93,6 @@ void kunit_thread_go_on(struct kunit_thread *thread, unsigned long point)
 }
 EXPORT_SYMBOL_GPL(kunit_thread_go_on);
 
-/* A stopped thread may hold a lock that another thread waits for. */
-static void kunit_thread_all_go_on(struct kunit *test)
-{
-	struct kunit_thread *thread;
-
-	guard(spinlock)(&kunit_point_lock);
-	list_for_each_entry(thread, &kunit_point_threads, list)
-		if (thread->test == test)
-			kunit_thread_go_on(thread, KUNIT_NO_POINT);
-}
-
 unsigned long kunit_thread_points(struct kunit_thread *thread)
 {
 	return thread->points;
@@ -135,23 +105,24 @@ void *kunit_thread_where(struct kunit_thread *thread)
 }
 EXPORT_SYMBOL_GPL(kunit_thread_where);
 
-/*
- * Start and end.
- */
+void kunit_thread_set_limit(struct kunit_thread *thread, unsigned long limit)
+{
+	thread->limit = limit;
+	thread->late = false;
+}
+EXPORT_SYMBOL_GPL(kunit_thread_set_limit);
 
 bool kunit_thread_join(struct kunit_thread *thread, int *ret)
 {
 	kunit_thread_go_on(thread, KUNIT_NO_POINT);
 	if (!thread->joined)
-		thread->joined = thread->limit ?
-			wait_for_completion_timeout(thread->exited, thread->limit) :
-			try_wait_for_completion(thread->exited);
+		thread->joined = wait_for_completion_timeout(thread->exited, thread->limit);
 	if (!thread->joined && !thread->late) {
 		KUNIT_FAIL(thread->test, "thread %s did not end within %u ms",
 			   thread->task->comm, jiffies_to_msecs(thread->limit));
 		/* Once is enough to fail, and to wait for that long. */
 		thread->late = true;
-		thread->limit = min(thread->limit, 1UL);
+		thread->limit = 1;
 	}
 	if (ret)
 		*ret = thread->joined ? thread->ret : -ETIMEDOUT;
@@ -161,9 +132,13 @@ EXPORT_SYMBOL_GPL(kunit_thread_join);
 
 static void kunit_thread_release(void *arg)
 {
-	struct kunit_thread *thread = arg;
+	struct kunit_thread *thread = arg, *stopped;
 
-	kunit_thread_all_go_on(thread->test);
+	/* A stopped thread may hold a lock that this one waits for. */
+	scoped_guard(spinlock, &kunit_point_lock)
+		list_for_each_entry(stopped, &kunit_point_threads, list)
+			if (stopped->test == thread->test)
+				kunit_thread_go_on(stopped, KUNIT_NO_POINT);
 	/* A thread that goes on still uses both its task and this structure. */
 	if (!kunit_thread_join(thread, NULL)) {
 		/* But the test is soon gone. */
@@ -176,12 +151,27 @@ static void kunit_thread_release(void *arg)
 	kfree(thread);
 }
 
-static struct kunit_thread *kunit_thread_start(struct kunit *test, const char *name,
-					       int (*fn)(void *data), void *data,
-					       bool counts, unsigned long point)
+static int kunit_thread_fn(void *arg)
 {
-	struct kunit_thread *thread = kzalloc_obj(*thread);
+	struct kunit_thread *thread = arg;
 
+	/* Code that runs here belongs to the test, as in the test's thread. */
+	current->kunit_test = thread->test;
+	allow_kernel_signal(SIGKILL);
+	thread->ret = thread->fn(thread->data);
+	return 0;
+}
+
+struct kunit_thread *kunit_thread_run_to(struct kunit *test, const char *name,
+					 int (*fn)(void *data), void *data,
+					 unsigned long point)
+{
+	const char *missing = kunit_points_missing();
+	struct kunit_thread *thread;
+
+	if (missing && point != KUNIT_NO_POINT)
+		KUNIT_FAIL_AND_ABORT(test, "a thread that is to be stopped %s", missing);
+	thread = kzalloc_obj(*thread);
 	KUNIT_ASSERT_NOT_NULL(test, thread);
 	thread->test = test;
 	thread->limit = KUNIT_THREAD_LIMIT;
@@ -189,9 +179,9 @@ static struct kunit_thread *kunit_thread_start(struct kunit *test, const char *n
 	thread->data = data;
 	/* A function that is cut short by an assertion returns nothing. */
 	thread->ret = -EINTR;
+	thread->stop_at = point;
 	INIT_LIST_HEAD(&thread->list);
 	init_completion(&thread->go_on);
-	thread->stop_at = point;
 
 	thread->task = kthread_create(kunit_thread_fn, thread, "%s", name);
 	if (IS_ERR(thread->task)) {
@@ -208,64 +198,44 @@ static struct kunit_thread *kunit_thread_start(struct kunit *test, const char *n
 	thread->exited = thread->task->vfork_done;
 	if (current->nr_cpus_allowed == 1)
 		kthread_bind(thread->task, raw_smp_processor_id());
-	thread->counts = counts;
-	if (counts) {
+	if (!missing) {
 		guard(spinlock)(&kunit_point_lock);
 		list_add_tail(&thread->list, &kunit_point_threads);
 	}
 	wake_up_process(thread->task);
 
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, kunit_thread_release,
-							   thread));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, kunit_thread_release, thread));
 	return thread;
-}
-
-struct kunit_thread *kunit_thread_run(struct kunit *test, const char *name,
-				      int (*fn)(void *data), void *data)
-{
-	return kunit_thread_start(test, name, fn, data, false, KUNIT_NO_POINT);
-}
-EXPORT_SYMBOL_GPL(kunit_thread_run);
-
-struct kunit_thread *kunit_thread_run_to(struct kunit *test, const char *name,
-					 int (*fn)(void *data), void *data,
-					 unsigned long point)
-{
-	const char *missing = kunit_points_missing();
-
-	KUNIT_ASSERT_TRUE_MSG(test, !missing, "a thread that is to be stopped %s", missing);
-	return kunit_thread_start(test, name, fn, data, true, point);
 }
 EXPORT_SYMBOL_GPL(kunit_thread_run_to);
 
-void kunit_thread_set_limit(struct kunit_thread *thread, unsigned long limit)
+void kunit_thread_kill(struct kunit_thread *thread)
 {
-	thread->limit = limit;
-	thread->late = false;
+	send_sig(SIGKILL, thread->task, 1);
 }
-EXPORT_SYMBOL_GPL(kunit_thread_set_limit);
+EXPORT_SYMBOL_GPL(kunit_thread_kill);
 
-/*
- * Let others run. If the test keeps to one CPU, yield() is enough: the thread runs
- * until it sleeps, while a timed sleep would take a tick if there are no high
- * resolution timers. Otherwise the thread runs on another CPU, and spins on a lock
- * as long as the owner of the lock runs. That may be this task: so sleep.
- */
-static void kunit_thread_step_aside(void)
+/* Whether @task is in the queue of @sem, as far as can be known. */
+static bool kunit_thread_queues(struct task_struct *task, struct rw_semaphore *sem)
 {
-	if (num_online_cpus() == 1 || current->nr_cpus_allowed == 1)
-		yield();
-	else
-		usleep_range(10, 20);
+#ifdef CONFIG_DETECT_HUNG_TASK_BLOCKER
+	unsigned long blocker = READ_ONCE(task->blocker);
+
+	if (blocker)
+		return hung_task_blocker_to_lock(blocker) == sem;
+	/* Only a killable wait for a semaphore leaves no trace there. */
+	if (!(READ_ONCE(task->__state) & TASK_WAKEKILL))
+		return false;
+#endif
+	return rwsem_is_contended(sem);
 }
 
-/* @done tells if the wait for a thread that sleeps is over. */
+/* Every sleep counts if @sem is NULL. */
 static enum kunit_thread_state
-kunit_thread_wait_until(struct kunit_thread *thread, const char *what,
-			bool (*done)(struct task_struct *task, struct rw_semaphore *sem),
-			struct rw_semaphore *sem)
+kunit_thread_wait_for(struct kunit_thread *thread, struct rw_semaphore *sem)
 {
 	unsigned long end = jiffies + thread->limit;
+	struct task_struct *task = thread->task;
 	bool last;
 
 	do {
@@ -276,60 +246,33 @@ kunit_thread_wait_until(struct kunit_thread *thread, const char *what,
 		if (READ_ONCE(thread->stopped))
 			return KUNIT_THREAD_STOPPED;
 		/* What is being woken does not sleep. */
-		if (done(thread->task, sem) && READ_ONCE(thread->task->__state) & TASK_NORMAL)
+		if ((!sem || kunit_thread_queues(task, sem)) &&
+		    READ_ONCE(task->__state) & TASK_NORMAL)
 			return KUNIT_THREAD_SLEEPS;
-		kunit_thread_step_aside();
+		/*
+		 * The thread runs on this CPU: until it sleeps, while a timed sleep would take
+		 * a tick if there are no high resolution timers. Or on another one, and spins
+		 * on a lock as long as the owner of the lock runs: that may be this task.
+		 */
+		if (num_online_cpus() == 1 || current->nr_cpus_allowed == 1)
+			yield();
+		else
+			usleep_range(10, 20);
 	} while (!last);
 
-	KUNIT_FAIL(thread->test, "thread %s neither %s nor ended within %u ms",
-		   thread->task->comm, what, jiffies_to_msecs(thread->limit));
+	KUNIT_FAIL(thread->test, "thread %s neither slept%s nor ended within %u ms", task->comm,
+		   sem ? " on the semaphore" : "", jiffies_to_msecs(thread->limit));
 	return KUNIT_THREAD_LATE;
-}
-
-static bool kunit_thread_anywhere(struct task_struct *task, struct rw_semaphore *sem)
-{
-	return true;
 }
 
 enum kunit_thread_state kunit_thread_wait(struct kunit_thread *thread)
 {
-	return kunit_thread_wait_until(thread, "slept", kunit_thread_anywhere, NULL);
+	return kunit_thread_wait_for(thread, NULL);
 }
 EXPORT_SYMBOL_GPL(kunit_thread_wait);
 
-/* The mutex or semaphore that @task says it is in the queue of, or NULL. */
-static void *kunit_thread_blocker(struct task_struct *task)
+bool kunit_thread_sleeps_on_rwsem(struct kunit_thread *thread, struct rw_semaphore *sem)
 {
-#ifdef CONFIG_DETECT_HUNG_TASK_BLOCKER
-	unsigned long blocker = READ_ONCE(task->blocker);
-
-	return blocker ? hung_task_blocker_to_lock(blocker) : NULL;
-#else
-	return NULL;
-#endif
-}
-
-static bool kunit_thread_queued_on_rwsem(struct task_struct *task, struct rw_semaphore *sem)
-{
-	void *blocker = kunit_thread_blocker(task);
-
-	/* A killable wait for a semaphore leaves no trace there. */
-	if (blocker || (IS_ENABLED(CONFIG_DETECT_HUNG_TASK_BLOCKER) &&
-			!(READ_ONCE(task->__state) & TASK_WAKEKILL)))
-		return blocker == sem;
-	return rwsem_is_contended(sem);
-}
-
-void kunit_thread_kill(struct kunit_thread *thread)
-{
-	send_sig(SIGKILL, thread->task, 1);
-}
-EXPORT_SYMBOL_GPL(kunit_thread_kill);
-
-bool kunit_thread_sleeps_on_rwsem(struct kunit_thread *thread,
-				  struct rw_semaphore *sem)
-{
-	return kunit_thread_wait_until(thread, "slept on the semaphore",
-				       kunit_thread_queued_on_rwsem, sem) == KUNIT_THREAD_SLEEPS;
+	return kunit_thread_wait_for(thread, sem) == KUNIT_THREAD_SLEEPS;
 }
 EXPORT_SYMBOL_GPL(kunit_thread_sleeps_on_rwsem);
