@@ -13,15 +13,14 @@
 #include "../dev.h"
 #include "../fuse_i.h"
 #include "../fuse_dev_i.h"
-#include "export.h"
+#include "fake_server.h"
 
 /* Only the benchmark calls this: the suites send messages, whatever its arguments are. */
 #ifdef CONFIG_FUSE_KUNIT_BENCH
 EXPORT_SYMBOL_IF_KUNIT(fuse_reverse_inval_entry);
 #endif
 
-int fuse_kunit_notify(struct fuse_conn *fc, enum fuse_notify_code code,
-		      struct iov_iter *msg)
+int fuse_kunit_notify(struct fuse_conn *fc, enum fuse_notify_code code, struct iov_iter *msg)
 {
 	struct fuse_copy_state cs;
 	int err;

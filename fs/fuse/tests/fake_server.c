@@ -13,25 +13,17 @@
 #include "../fuse_dev_i.h"
 #include "fake_server.h"
 
-/* No test is so slow that a name which it cached runs out by itself. */
-#define FUSE_FAKE_VALID		3600
-
-/*
- * The queue and who works it off.
- */
-
-/* Is there a hook that has this request stop there? Called with server->lock held. */
+/* Does a hook stop this request there? Called with server->lock held. */
 static bool fuse_fake_stops(struct fuse_fake_server *server, struct fuse_req *req,
 			    enum fuse_fake_stop stop)
 {
 	struct fuse_fake_hook *hook;
 
 	list_for_each_entry(hook, &server->hooks, list) {
-		/* fuse_fake_note() sets hook->req to the one request that is to be stopped. */
-		if (hook->stop != stop || hook->req != req)
-			continue;
-		complete_all(&hook->reached);
-		return true;
+		if (hook->req == req && hook->stop == stop) {
+			complete_all(&hook->reached);
+			return true;
+		}
 	}
 	return false;
 }
@@ -40,12 +32,10 @@ static void fuse_fake_serve(struct fuse_fake_server *server, struct fuse_req *re
 {
 	bool stops;
 
-	mutex_lock(&server->tree);
-	req->out.h.error = fuse_fake_handle(server, req);
-	mutex_unlock(&server->tree);
-	spin_lock(&server->lock);
-	stops = fuse_fake_stops(server, req, FUSE_FAKE_STOP_BEHIND);
-	spin_unlock(&server->lock);
+	scoped_guard(mutex, &server->tree)
+		req->out.h.error = fuse_fake_handle(server, req);
+	scoped_guard(spinlock, &server->lock)
+		stops = fuse_fake_stops(server, req, FUSE_FAKE_STOP_BEHIND);
 	if (!stops)
 		fuse_request_end(req);
 }
@@ -53,88 +43,70 @@ static void fuse_fake_serve(struct fuse_fake_server *server, struct fuse_req *re
 static void fuse_fake_work(struct work_struct *work)
 {
 	struct fuse_fake_server *server = container_of(work, typeof(*server), work);
-	struct fuse_forget_link *forgets, *link;
+	struct fuse_forget_link *forget;
 	struct fuse_req *req;
 
-	for (;;) {
+	do {
 		scoped_guard(spinlock, &server->lock) {
-			forgets = server->forgets;
-			server->forgets = NULL;
+			forget = server->forgets;
+			if (forget)
+				server->forgets = forget->next;
 			req = list_first_entry_or_null(&server->queue, struct fuse_req, list);
 			if (req)
 				list_del_init(&req->list);
 		}
-		if (!forgets && !req)
-			return;
-		mutex_lock(&server->tree);
-		while ((link = forgets)) {
-			forgets = link->next;
-			fuse_fake_forget(server, link->forget_one.nodeid,
-					 link->forget_one.nlookup);
-			kfree(link);
+		if (forget) {
+			scoped_guard(mutex, &server->tree)
+				fuse_fake_forget(server, forget->forget_one.nodeid,
+						 forget->forget_one.nlookup);
+			kfree(forget);
 		}
-		mutex_unlock(&server->tree);
 		if (req)
 			fuse_fake_serve(server, req);
-	}
-}
-
-/* Count the request, and see which hooks stop it. */
-static void fuse_fake_note(struct fuse_fake_server *server, struct fuse_req *req)
-{
-	u32 opcode = req->in.h.opcode;
-	struct fuse_fake_hook *hook;
-
-	guard(spinlock)(&server->lock);
-	if (opcode < FUSE_FAKE_OPCODES)
-		server->requests[opcode]++;
-	if (opcode == FUSE_NOTIFY_REPLY)
-		return;
-	list_for_each_entry(hook, &server->hooks, list) {
-		if ((hook->task && hook->task != current) ||
-		    (hook->opcode && hook->opcode != opcode))
-			continue;
-		if (!hook->requests)
-			hook->first = opcode;
-		if (hook->requests++ != hook->skip || !hook->stop)
-			continue;
-		hook->req = req;
-		hook->stopped = opcode;
-	}
+	} while (forget || req);
 }
 
 static void fuse_fake_send_req(struct fuse_iqueue *fiq, struct fuse_req *req)
 {
-	/* Nobody waits for these, and INIT comes with a spinlock held. */
+	/* Nobody waits for these, and they come with a spinlock held. */
 	bool background = test_bit(FR_BACKGROUND, &req->flags);
 	struct fuse_fake_server *server = fiq->priv;
+	u32 opcode = req->in.h.opcode;
+	struct fuse_fake_hook *hook;
 	bool stops;
 
 	fuse_request_assign_unique(fiq, req);
 	clear_bit(FR_PENDING, &req->flags);
 
-	fuse_fake_note(server, req);
-
-	spin_lock(&server->lock);
-	stops = fuse_fake_stops(server, req, FUSE_FAKE_STOP_BEFORE);
-	if (!stops && background)
-		list_add_tail(&req->list, &server->queue);
-	spin_unlock(&server->lock);
+	scoped_guard(spinlock, &server->lock) {
+		if (opcode < FUSE_FAKE_OPCODES)
+			server->requests[opcode]++;
+		list_for_each_entry(hook, &server->hooks, list) {
+			if ((hook->task && hook->task != current) ||
+			    (hook->opcode && hook->opcode != opcode) ||
+			    opcode == FUSE_NOTIFY_REPLY || hook->requests++ != hook->skip)
+				continue;
+			hook->req = req;
+			hook->first = opcode;
+		}
+		stops = fuse_fake_stops(server, req, FUSE_FAKE_STOP_BEFORE);
+		if (!stops && background)
+			list_add_tail(&req->list, &server->queue);
+	}
 	if (!stops && background)
 		schedule_work(&server->work);
 	else if (!stops)
 		fuse_fake_serve(server, req);
 }
 
-static void fuse_fake_send_forget(struct fuse_iqueue *fiq, struct fuse_forget_link *link)
+static void fuse_fake_send_forget(struct fuse_iqueue *fiq, struct fuse_forget_link *forget)
 {
 	struct fuse_fake_server *server = fiq->priv;
 
-	spin_lock(&server->lock);
-	link->next = server->forgets;
-	server->forgets = link;
-	server->requests[FUSE_FORGET]++;
-	spin_unlock(&server->lock);
+	scoped_guard(spinlock, &server->lock) {
+		forget->next = server->forgets;
+		server->forgets = forget;
+	}
 	schedule_work(&server->work);
 }
 
@@ -151,7 +123,6 @@ const struct fuse_iqueue_ops fuse_fake_iqueue_ops = {
 
 void fuse_fake_settle(struct fuse_fake_server *server)
 {
-	/* The work item never waits for the caller. */
 	flush_work(&server->work);
 }
 
@@ -164,9 +135,6 @@ unsigned int fuse_fake_requests(struct fuse_fake_server *server, u32 opcode)
 void fuse_fake_hook(struct fuse_fake_server *server, struct fuse_fake_hook *hook)
 {
 	hook->server = server;
-	hook->requests = 0;
-	hook->first = 0;
-	hook->req = NULL;
 	init_completion(&hook->reached);
 	guard(spinlock)(&server->lock);
 	list_add_tail(&hook->list, &server->hooks);
@@ -183,11 +151,9 @@ void fuse_fake_unhook(struct fuse_fake_hook *hook)
 		req = completion_done(&hook->reached) ? hook->req : NULL;
 		hook->req = NULL;
 	}
-	if (!req)
-		return;
-	if (hook->stop == FUSE_FAKE_STOP_BEFORE)
+	if (req && hook->stop == FUSE_FAKE_STOP_BEFORE)
 		fuse_fake_serve(server, req);
-	else
+	else if (req)
 		fuse_request_end(req);
 }
 
@@ -207,7 +173,8 @@ void fuse_fake_hold_wait(struct fuse_fake_hook *hook)
 {
 	if (!wait_for_completion_timeout(&hook->reached, KUNIT_THREAD_LIMIT))
 		KUNIT_FAIL_AND_ABORT(hook->server->test, "%s did not come within %d s",
-				     fuse_fake_opname(hook->opcode), KUNIT_THREAD_LIMIT / HZ);
+				     hook->opcode ? fuse_fake_opname(hook->opcode) : "a request",
+				     KUNIT_THREAD_LIMIT / HZ);
 }
 
 void fuse_fake_let_go(struct fuse_fake_server *server)
@@ -227,7 +194,7 @@ static void fuse_fake_server_stop(void *arg)
 	struct fuse_fake_server *server = arg;
 
 	flush_work(&server->work);
-	/* Unmounting had something to say as well. */
+	/* The requests of the unmount may have caused a complaint, too. */
 	if (server->complaint[0])
 		KUNIT_FAIL(server->test, "the server complains: %s", server->complaint);
 	fuse_fake_fs_free(server);
@@ -254,6 +221,5 @@ struct fuse_fake_server *fuse_fake_server_start(struct kunit *test)
 	INIT_LIST_HEAD(&server->hooks);
 	fuse_fake_fs_init(server);
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, fuse_fake_server_stop, server));
-	KUNIT_ASSERT_EQ(test, server->last_nodeid, FUSE_ROOT_ID);
 	return server;
 }

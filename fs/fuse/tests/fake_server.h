@@ -15,24 +15,31 @@
 #ifndef _FS_FUSE_TESTS_FAKE_SERVER_H
 #define _FS_FUSE_TESTS_FAKE_SERVER_H
 
-#include <linux/bits.h>
 #include <linux/completion.h>
 #include <linux/fuse.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
+#include <linux/stat.h>
 #include <linux/workqueue.h>
 
+struct fuse_conn;
+struct fuse_fake_node;
 struct fuse_forget_link;
 struct fuse_iqueue_ops;
 struct fuse_req;
+struct iov_iter;
 struct kunit;
 struct task_struct;
 
 /* One past the highest opcode that is counted. */
 #define FUSE_FAKE_OPCODES	64
+/* The timeouts, in seconds: no test is so slow that one runs out by itself. */
+#define FUSE_FAKE_VALID		3600
 /* Size of the buffer for a complaint. */
 #define FUSE_FAKE_COMPLAINT	128
+/* The mode of a directory that is the root of another file system. */
+#define FUSE_FAKE_SUBMOUNT	(S_IFDIR | S_ISVTX | 0755)
 
 struct fuse_fake_server {
 	struct kunit *test;
@@ -40,39 +47,35 @@ struct fuse_fake_server {
 	unsigned int entry_valid;
 	unsigned int negative_valid;	/* 0 answers -ENOENT, which is not cached */
 	unsigned int attr_valid;
-	unsigned int file_size;		/* of every file */
+	unsigned int file_size;		/* of every file: it is full of zeroes */
 	bool cache_dir;			/* the kernel may cache listings */
 
 	struct work_struct work;	/* answers the requests that nobody waits for */
 
 	spinlock_t lock;		/* of the next four */
 	struct list_head queue;		/* requests for @work */
-	struct fuse_forget_link *forgets; /* that have not been counted yet */
+	struct fuse_forget_link *forgets; /* for @work, too */
 	struct list_head hooks;
 	unsigned int requests[FUSE_FAKE_OPCODES]; /* how often each has been sent */
 
 	struct mutex tree;		/* of the rest */
 	struct list_head nodes;		/* that have a name or are known to the kernel */
 	u64 last_nodeid;		/* the highest in use */
-	struct list_head told;		/* see struct fuse_fake_told */
+	struct list_head names;		/* see struct fuse_fake_name */
 	u64 seq;			/* counts the answers about a name or a node */
-	bool destroyed;			/* the kernel has sent DESTROY */
 	char complaint[FUSE_FAKE_COMPLAINT]; /* see fuse_fake_complaint() */
 };
 
-/* What the kernel knows about one name */
-struct fuse_fake_told {
+/* A name: where it leads, and what the kernel was told last. It stays when it is removed. */
+struct fuse_fake_name {
 	struct list_head list;
+	struct fuse_fake_node *node; /* or NULL: the server has no such name */
 	u64 parent;	/* nodeid of the directory */
-	u64 nodeid;	/* what the name led to when it was last told, 0 for nothing */
-	u64 seq;	/* when that was, as a value of the server's counter */
-	/*
-	 * The kernel may answer for this name without asking: nothing that the server
-	 * has seen since has made the answer stale.
-	 */
-	bool cached;
+	u64 nodeid;	/* what the kernel knows: it may differ from @node; 0 for nothing */
+	u64 seq;	/* when it was told, as a value of the server's counter; 0 for never */
+	bool cached;	/* the kernel need not ask: nothing since then has made that stale */
 	/* If RENAME was the answer: the old name, and its seq before the RENAME; or NULL */
-	const struct fuse_fake_told *from;
+	const struct fuse_fake_name *from;
 	u64 from_seq;
 	char name[];
 };
@@ -83,7 +86,7 @@ enum fuse_fake_stop {
 	FUSE_FAKE_STOP_BEHIND,	/* the answer is ready to go */
 };
 
-/* Counts requests, and stops one of them. */
+/* Counts requests, and stops one of them. All that is not set is 0. */
 struct fuse_fake_hook {
 	/* Which request; FORGET and NOTIFY_REPLY do not count: nobody waits for them. */
 	struct task_struct *task;	/* who sends it, or NULL */
@@ -91,14 +94,13 @@ struct fuse_fake_hook {
 	unsigned int skip;		/* so many of these are let through first */
 	enum fuse_fake_stop stop;	/* or 0: it stops none */
 
-	/* The caller of fuse_fake_hook() need not set these. */
+	/* Set by the server. */
 	struct list_head list;
 	struct fuse_fake_server *server;
 	unsigned int requests;		/* how many of these have come */
-	u32 first;			/* the opcode of the first of them, */
-	u32 stopped;			/* and that of the one that is stopped */
+	u32 first;			/* the opcode of the first that was not skipped */
+	struct fuse_req *req;		/* that one, which is stopped */
 	struct completion reached;	/* it is stopped */
-	struct fuse_req *req;		/* that one */
 };
 
 extern const struct fuse_iqueue_ops fuse_fake_iqueue_ops;
@@ -118,30 +120,6 @@ unsigned int fuse_fake_requests(struct fuse_fake_server *server, u32 opcode);
 /* "LOOKUP" */
 const char *fuse_fake_opname(u32 opcode);
 
-/* Make a name behind the kernel's back; returns its nodeid. A failure aborts, as below. */
-u64 fuse_fake_add(struct fuse_fake_server *server, const char *path, umode_t mode);
-
-/* Make another name for a node. */
-void fuse_fake_link(struct fuse_fake_server *server, const char *old, const char *new);
-
-/* Take a name away; it may be that of a directory with something in it. */
-void fuse_fake_remove(struct fuse_fake_server *server, const char *path);
-
-/* What @new led to before is removed. */
-void fuse_fake_rename(struct fuse_fake_server *server, const char *old, const char *new);
-
-/* The nodeid of a name, or 0; @parent may be gone, or be no directory. */
-u64 fuse_fake_find(struct fuse_fake_server *server, u64 parent, const char *name);
-
-/* Make a directory the root of another file system; the kernel must not know it yet. */
-void fuse_fake_submount(struct fuse_fake_server *server, const char *path);
-
-/*
- * Make a new node with the nodeid and type of an old one, but of another generation. The
- * old one has no name any more, and the kernel still knows it.
- */
-void fuse_fake_reuse(struct fuse_fake_server *server, u64 nodeid, const char *path);
-
 /* The hook stays where it is until fuse_fake_unhook(), or until the server ends. */
 void fuse_fake_hook(struct fuse_fake_server *server, struct fuse_fake_hook *hook);
 
@@ -158,8 +136,26 @@ void fuse_fake_hold_wait(struct fuse_fake_hook *hook);
 /* Answer all requests that are stopped, and end all hooks. */
 void fuse_fake_let_go(struct fuse_fake_server *server);
 
+/* Make a name behind the kernel's back; returns its nodeid. If it cannot the test fails. */
+u64 fuse_fake_add(struct fuse_fake_server *server, const char *path, umode_t mode);
+
+/* Make another name for a node. */
+void fuse_fake_link(struct fuse_fake_server *server, const char *old, const char *new);
+
+/*
+ * Make a name for a new node with the nodeid and type of an old one, but of another
+ * generation. The old one has no name any more, and the kernel still knows it.
+ */
+void fuse_fake_reuse(struct fuse_fake_server *server, u64 nodeid, const char *path);
+
+/* Take a name away; it may be that of a directory with something in it. */
+void fuse_fake_remove(struct fuse_fake_server *server, const char *path);
+
+/* The nodeid of a name, or 0; @parent may be gone, or be no directory. */
+u64 fuse_fake_find(struct fuse_fake_server *server, u64 parent, const char *name);
+
 /* What the kernel was told last about a name, or NULL; stable while there is no request. */
-struct fuse_fake_told *fuse_fake_told(struct fuse_fake_server *server, u64 parent,
+struct fuse_fake_name *fuse_fake_told(struct fuse_fake_server *server, u64 parent,
 				      const char *name);
 
 /*
@@ -169,7 +165,7 @@ struct fuse_fake_told *fuse_fake_told(struct fuse_fake_server *server, u64 paren
 enum fuse_fake_about { FUSE_FAKE_ATTR, FUSE_FAKE_LISTING, FUSE_FAKE_ABOUT };
 u64 fuse_fake_seq(struct fuse_fake_server *server, u64 nodeid, enum fuse_fake_about about);
 
-/* The server has told the kernel that a name, and with @below all below it, is stale. */
+/* From now on, a name, and with @below all below it, need not be cached any more. */
 void fuse_fake_take_back(struct fuse_fake_server *server, u64 parent,
 			 const char *name, bool below);
 
@@ -192,5 +188,8 @@ int fuse_fake_handle(struct fuse_fake_server *server, struct fuse_req *req);
 void fuse_fake_forget(struct fuse_fake_server *server, u64 nodeid, u64 nlookup);
 void fuse_fake_fs_init(struct fuse_fake_server *server);
 void fuse_fake_fs_free(struct fuse_fake_server *server);
+
+/* fuse_notify() as a write to /dev/fuse calls it, with what follows fuse_out_header */
+int fuse_kunit_notify(struct fuse_conn *fc, enum fuse_notify_code code, struct iov_iter *msg);
 
 #endif /* _FS_FUSE_TESTS_FAKE_SERVER_H */

@@ -1,41 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A mounted FUSE file system with a fake server behind it
+ * The mount, notifications, and what is checked after every test
  */
 
-#include <linux/dcache.h>
-#include <linux/file.h>
-#include <linux/fs.h>
+#include <linux/bvec.h>
 #include <linux/fs_context.h>
+#include <linux/highmem.h>
+#include <linux/iopoll.h>
 #include <linux/moduleparam.h>
-#include <linux/mount.h>
 #include <linux/namei.h>
-#include <linux/path.h>
 #include <linux/prandom.h>
-#include <linux/slab.h>
-#include <linux/stat.h>
+#include <linux/uio.h>
 
 #include <kunit/mount.h>
-#include <kunit/resource.h>
 #include <kunit/test.h>
 #include <kunit/test-bug.h>
 #include <kunit/thread.h>
 
 #include "../dev.h"
 #include "../fuse_dev_i.h"
-#include "fixture_i.h"
+#include "fixture.h"
 
-/* The seed is the same every time, unless fuse_kunit.seed= says otherwise. */
-#define FUSE_FX_SEED	1
-static unsigned int fuse_fx_seed = FUSE_FX_SEED;
+static unsigned int fuse_fx_seed;
 module_param_named(seed, fuse_fx_seed, uint, 0444);
-MODULE_PARM_DESC(seed, "What random numbers and the order of parameters start from");
+MODULE_PARM_DESC(seed, "Shuffle the parameters of the tests, unless it is 0");
 
-static char fuse_fx_left[64];
+/* A notification that was made */
+struct fuse_fx_call {
+	struct list_head list;
+	u64 parent;	/* nodeid of the directory */
+	u64 seq;	/* of the server when it started: what it told earlier is stale */
+	u64 end;	/* of the server when it ended, or U64_MAX */
+	u64 found_seq;	/* told->seq of the name then, if it found something, or U64_MAX */
+	char name[];	/* or "" if it was about the node @parent itself, maybe a file */
+};
+
+static const char *fuse_fx_left;
 
 const char *fuse_fx_left_behind(void)
 {
-	return *fuse_fx_left ? fuse_fx_left : NULL;
+	return fuse_fx_left;
 }
 
 static const char * const fuse_fx_properties[] = {
@@ -46,26 +50,37 @@ static const char * const fuse_fx_properties[] = {
 bool fuse_fx_broken(struct fuse_fixture *fx, enum fuse_fx_property property,
 		    const char *fmt, ...)
 {
+	struct fuse_fx_score *score = fx->score ?: &fx->own_score;
 	bool first = !test_and_set_bit(property, &fx->broken);
-	struct fuse_fx_score *score = fx->score;
-	char text[200];
+	struct va_format text = { .fmt = fmt };
 	va_list args;
 
-	if (score) {
-		score->broken[property] += first;
-		if (!first || score->said++ >= 2) {
-			kunit_set_failure(fx->test);
-			return false;
-		}
-	} else if (!first || hweight_long(fx->broken) > 2) {
+	score->broken[property] += first;
+	if (!first || score->said++ >= 2) {
+		kunit_set_failure(fx->test);
 		return false;
 	}
 	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
+	text.va = &args;
+	KUNIT_FAIL(fx->test, "%s%s%s: %pV", fx->title ?: "", fx->title ? "\n" : "",
+		   fuse_fx_properties[property], &text);
 	va_end(args);
-	KUNIT_FAIL(fx->test, "%s%s%s: %s", fx->title ?: "", fx->title ? "\n" : "",
-		   fuse_fx_properties[property], text);
 	return false;
+}
+
+void fuse_fx_shuffle(void *params, size_t nr, size_t size)
+{
+	struct rnd_state random;
+	char *last, *other;
+	size_t k;
+
+	prandom_seed_state(&random, fuse_fx_seed);
+	for (; fuse_fx_seed && nr > 1; nr--) {
+		last = params + (nr - 1) * size;
+		other = params + prandom_u32_state(&random) % nr * size;
+		for (k = 0; k < size; k++)
+			swap(last[k], other[k]);
+	}
 }
 
 /*
@@ -82,55 +97,31 @@ static int fuse_fx_fill_super(struct super_block *sb, struct fs_context *fsc)
 		.destroy		= true,
 		.no_control		= true,
 	};
-	int err;
 
-	err = fuse_fill_super_common(sb, &ctx);
-	if (err)
-		return err;
-	return fuse_send_init(get_fuse_mount_super(sb));
-}
-
-/* Mounted a second time, it is the same super block. */
-static int fuse_fx_get_tree_again(struct fs_context *fsc)
-{
-	struct fuse_fixture *fx = fsc->fs_private;
-	struct super_block *sb = fx->mnt->mnt_sb;
-
-	atomic_inc(&sb->s_active);
-	down_write(&sb->s_umount);
-	fsc->root = dget(sb->s_root);
-	return 0;
+	return fuse_fill_super_common(sb, &ctx) ?: fuse_send_init(get_fuse_mount_super(sb));
 }
 
 static int fuse_fx_get_tree(struct fs_context *fsc)
 {
-	struct fuse_fixture *fx = fsc->fs_private;
 	struct fuse_chan *fch __free(fuse_chan_free) = fuse_chan_new();
-	struct fuse_mount *fm;
-	struct fuse_conn *fc;
+	struct fuse_mount *fm __free(kfree) = kzalloc_obj(*fm);
+	struct fuse_conn *fc __free(kfree) = kzalloc_obj(*fc);
+	struct fuse_fixture *fx = fsc->fs_private;
 	int err;
 
-	if (fx->mnt)
-		return fuse_fx_get_tree_again(fsc);
-
-	fc = kzalloc_obj(*fc);
-	fm = kzalloc_obj(*fm);
-	if (!fch || !fc || !fm) {
-		kfree(fm);
-		kfree(fc);
+	if (!fch || !fc || !fm)
 		return -ENOMEM;
-	}
 	fuse_iqueue_init(&fch->iq, &fuse_fake_iqueue_ops, fx->server);
 	fuse_conn_init(fc, fm, fsc->user_ns, no_free_ptr(fch));
 	fc->release = fuse_free_conn;
-	fc->delete_stale = fx->delete_stale;
 	fc->auto_submounts = true;
 
-	fsc->s_fs_info = fm;
+	/* From here on, they go with the super block, or with this. */
+	retain_and_null_ptr(fc);
+	fsc->s_fs_info = no_free_ptr(fm);
 	err = get_tree_nodev(fsc, fuse_fx_fill_super);
-	/* Still here if no super block has taken it over. */
 	if (fsc->s_fs_info)
-		fuse_mount_destroy(fm);
+		fuse_mount_destroy(fsc->s_fs_info);
 	return err;
 }
 
@@ -147,122 +138,210 @@ static int fuse_fx_init_fs_context(struct fs_context *fsc)
 	return 0;
 }
 
-static void fuse_fx_kill_sb(struct super_block *sb)
-{
-	struct fuse_mount *fm = get_fuse_mount_super(sb);
-
-	if (sb->s_root && fuse_mount_remove(fm))
-		fuse_conn_destroy(fm);
-	kill_anon_super(sb);
-	fuse_mount_destroy(fm);
-}
-
 static struct file_system_type fuse_fx_fs_type = {
 	.owner			= THIS_MODULE,
 	.name			= "fuse_kunit",
 	.init_fs_context	= fuse_fx_init_fs_context,
-	.kill_sb		= fuse_fx_kill_sb,
 };
 
-int fuse_fx_do_walk_mounts(struct fuse_fx_op *op)
+/*
+ * Depth first, until @check says that something is wrong. Nobody else changes the dcache:
+ * no other thread of the test runs, and the server is idle.
+ */
+static bool fuse_fx_check_tree(struct fuse_fixture *fx, struct dentry *dentry,
+			       bool (*check)(struct fuse_fixture *, struct dentry *))
 {
-	struct fs_context *fsc = fs_context_for_mount(&fuse_fx_fs_type, 0);
-	struct vfsmount *mnt;
-	struct dentry *dentry;
+	struct dentry *child;
 
-	if (IS_ERR(fsc))
-		return PTR_ERR(fsc);
-	mnt = fc_mount(fsc);
-	put_fs_context(fsc);
-	if (IS_ERR(mnt))
-		return PTR_ERR(mnt);
-	dentry = mount_subtree(mnt, op->path[0]);
-	if (!IS_ERR(dentry)) {
-		struct super_block *sb = dentry->d_sb;
-
-		dput(dentry);
-		deactivate_locked_super(sb);
-	}
-	return PTR_ERR_OR_ZERO(dentry);
+	hlist_for_each_entry(child, &dentry->d_children, d_sib)
+		if (!fuse_fx_check_tree(fx, child, check))
+			return false;
+	return check(fx, dentry);
 }
 
-void fuse_fx_shuffle(void *params, size_t nr, size_t size)
+static bool fuse_fx_check_lock(struct fuse_fixture *fx, struct dentry *dentry)
 {
-	struct rnd_state random;
-	char *param = params;
-	size_t i, j, k;
+	if (d_really_is_negative(dentry) || !inode_is_locked(d_inode(dentry)))
+		return true;
+	return fuse_fx_broken(fx, FUSE_FX_BALANCED, "'%pd' is still locked", dentry);
+}
 
-	prandom_seed_state(&random, fuse_fx_seed);
-	for (i = nr; fuse_fx_seed != FUSE_FX_SEED && i > 1; i--) {
-		j = prandom_u32_state(&random) % i;
-		for (k = 0; k < size; k++)
-			swap(param[(i - 1) * size + k], param[j * size + k]);
+static bool fuse_fx_check_locks(struct fuse_fixture *fx)
+{
+	if (rwsem_is_locked(&fuse_fx_conn(fx)->killsb))
+		return fuse_fx_broken(fx, FUSE_FX_BALANCED, "killsb is still held");
+	return fuse_fx_check_tree(fx, fx->mnt->mnt_root, fuse_fx_check_lock);
+}
+
+/*
+ * Notifications. Threads make them, too.
+ */
+
+/* What is cached for this name now, or @below it, is stale when the notification is done. */
+static struct fuse_fx_call *fuse_fx_note(struct fuse_fixture *fx, u64 parent, const char *name,
+					 bool below)
+{
+	size_t size = strlen(name) + 1;
+	struct fuse_fx_call *call = kzalloc_flex(*call, name, size);
+
+	KUNIT_ASSERT_NOT_NULL(fx->test, call);
+	call->parent = parent;
+	call->end = U64_MAX;
+	call->found_seq = U64_MAX;
+	memcpy(call->name, name, size);
+	scoped_guard(mutex, &fx->server->tree) {
+		call->seq = fx->server->seq;
+		list_add_tail(&call->list, &fx->calls);
 	}
+	fuse_fake_take_back(fx->server, parent, name, below);
+	return call;
+}
+
+int fuse_fx_send(struct fuse_fixture *fx, enum fuse_notify_code code, const void *data,
+		 size_t size, const char *name)
+{
+	size_t all = size + (name ? strlen(name) + 1 : 0);
+	struct fuse_fake_hook quiet = { .task = current };
+	struct iov_iter iter;
+	struct folio *folio;
+	struct bio_vec bvec;
+	int err;
+
+	/* What a server writes reaches fuse_notify() as pages, not as an address. */
+	folio = folio_alloc(GFP_KERNEL, get_order(max(all, 1)));
+	KUNIT_ASSERT_NOT_NULL(fx->test, folio);
+	memcpy_to_folio(folio, 0, data, size);
+	if (name)
+		memcpy_to_folio(folio, size, name, all - size);
+	bvec_set_folio(&bvec, folio, all, 0);
+	iov_iter_bvec(&iter, ITER_SOURCE, &bvec, 1, all);
+	fuse_fake_hook(fx->server, &quiet);
+	err = fuse_kunit_notify(fuse_fx_conn(fx), code, &iter);
+	fuse_fake_unhook(&quiet);
+	KUNIT_EXPECT_EQ_MSG(fx->test, folio_ref_count(folio), 1,
+			    "not balanced: the kernel keeps the message");
+	folio_put(folio);
+	if (quiet.requests)
+		fuse_fx_broken(fx, FUSE_FX_QUIET, "the notification for '%s' sent %s",
+			       name ?: "a message", fuse_fake_opname(quiet.first));
+	/* A lock that was not released would hang the test. But a thread may hold it. */
+	if (list_empty(&fx->threads) && !fx->score && !fuse_fx_check_locks(fx))
+		__kunit_abort(fx->test);
+	return err;
+}
+
+int fuse_fx_do_notify(struct fuse_fx_op *op)
+{
+	const char *name = op->path[0];
+	struct fuse_notify_inval_entry_out inval = { op->parent, strlen(name), op->flags };
+	struct fuse_notify_delete_out delete = { op->parent, op->child, strlen(name) };
+	bool below = !(op->flags & FUSE_EXPIRE_ONLY);
+	struct fuse_fixture *fx = op->fx;
+	struct fuse_fake_name *told;
+	struct fuse_fx_call *call;
+	int err;
+
+	call = fuse_fx_note(fx, op->parent, name, below);
+	err = op->child ?
+	      fuse_fx_send(fx, FUSE_NOTIFY_DELETE, &delete, sizeof(delete), name) :
+	      fuse_fx_send(fx, FUSE_NOTIFY_INVAL_ENTRY, &inval, sizeof(inval), name);
+	/* It may also have dropped what was cached for the name meanwhile. */
+	fuse_fake_take_back(fx->server, op->parent, name, below);
+	told = fuse_fake_told(fx->server, op->parent, name);
+	scoped_guard(mutex, &fx->server->tree) {
+		call->end = fx->server->seq;
+		if (told && err != -ENOENT)
+			call->found_seq = told->seq;
+	}
+	return err;
+}
+
+int fuse_fx_do_inval_inode(struct fuse_fx_op *op)
+{
+	struct fuse_notify_inval_inode_out message = { .ino = op->parent };
+
+	fuse_fx_note(op->fx, op->parent, "", false);
+	return fuse_fx_send(op->fx, FUSE_NOTIFY_INVAL_INODE, &message, sizeof(message), NULL);
+}
+
+int fuse_fx_do_inc_epoch(struct fuse_fx_op *op)
+{
+	struct fuse_fixture *fx = op->fx;
+	int err;
+
+	scoped_guard(mutex, &fx->server->tree)
+		fx->epoch_seq = fx->server->seq;
+	fx->epoch_end = U64_MAX;
+	err = fuse_fx_send(fx, FUSE_NOTIFY_INC_EPOCH, NULL, 0, NULL);
+	fuse_fake_take_back_node(fx->server, 0);
+	scoped_guard(mutex, &fx->server->tree)
+		fx->epoch_end = fx->server->seq;
+	return err;
 }
 
 /*
  * What is checked at the end of a test.
  */
 
+static const char *fuse_fx_describe(struct dentry *dentry, char text[100])
+{
+	struct inode *inode = d_inode(dentry);
+
+	snprintf(text, 100, "'%pd' (%s, %s, count %d; nodeid %llu, count %d)", dentry,
+		 d_unhashed(dentry) ? "unhashed" : "hashed", inode ? "positive" : "negative",
+		 d_count(dentry), inode ? get_node_id(inode) : 0,
+		 inode ? icount_read_once(inode) : 0);
+	return text;
+}
+
 static bool fuse_fx_check_ref(struct fuse_fixture *fx, struct dentry *dentry)
 {
-	int refs = d_count(dentry), inode_refs = 0;
+	int refs = d_count(dentry) - hlist_count_nodes(&dentry->d_children);
+	struct inode *inode = d_inode(dentry);
 	struct fuse_fx_held *held;
+	int inode_refs = 0;
 	char text[100];
 
-	refs -= hlist_count_nodes(&dentry->d_children);
 	if (IS_ROOT(dentry))
 		refs -= fx->root_refs;
-	if (d_really_is_positive(dentry))
-		inode_refs = icount_read_once(d_inode(dentry)) -
-			     hlist_count_nodes(&d_inode(dentry)->i_dentry);
+	if (inode)
+		inode_refs = icount_read_once(inode) - hlist_count_nodes(&inode->i_dentry);
 	list_for_each_entry(held, &fx->held, list) {
 		refs -= held->dentry == dentry;
-		inode_refs -= held->inode && held->inode == d_inode(dentry);
+		inode_refs -= held->inode && held->inode == inode;
 	}
 	if (!refs && !inode_refs)
 		return true;
-	fuse_fx_describe(text, sizeof(text), dentry);
 	return fuse_fx_broken(fx, FUSE_FX_BALANCED,
-			      "%s: %d references to it and %d to its inode too many", text, refs,
-			      inode_refs);
+			      "%s: %d references to it and %d to its inode too many",
+			      fuse_fx_describe(dentry, text), refs, inode_refs);
 }
 
-/*
- * Look a name up in whatever the kernel has for its directory.
- *
- * Returns the dentry, or NULL if nobody can look it up any more.
- */
+/* What a name leads to now, or NULL if nobody can look it up any more. */
 static struct dentry *fuse_fx_look_again(struct fuse_fixture *fx, u64 parent, const char *name)
 {
-	struct dentry *dir = fuse_fx_find_node(fx, parent), *dentry;
+	struct dentry *dir = fuse_fx_find_node(fx, parent), *dentry = NULL;
 
-	if (!dir)
-		return NULL;
 	/* In a removed directory nothing is ever looked up again. */
-	if (d_is_dir(dir) && !IS_DEADDIR(d_inode(dir)))
+	if (dir && d_is_dir(dir) && !IS_DEADDIR(d_inode(dir)))
 		dentry = lookup_noperm_unlocked(&QSTR(name), dir);
-	else
-		dentry = NULL;
 	dput(dir);
 	return IS_ERR(dentry) ? NULL : dentry;
 }
 
 static void fuse_fx_check_no_collateral(struct fuse_fixture *fx)
 {
-	struct fuse_fake_told *told;
-	struct dentry *dentry;
-	u64 seq;
+	struct fuse_fake_name *told;
 
-	list_for_each_entry(told, &fx->server->told, list) {
-		seq = told->seq;
-		if (!told->cached)
-			continue;
-		dentry = fuse_fx_look_again(fx, told->parent, told->name);
+	list_for_each_entry(told, &fx->server->names, list) {
+		u64 parent = told->parent, seq = told->seq;
+		struct dentry *dentry =
+			told->cached ? fuse_fx_look_again(fx, parent, told->name) : NULL;
+
 		if (dentry && told->seq != seq)
 			fuse_fx_broken(fx, FUSE_FX_NO_COLLATERAL,
 				       "'%s' in nodeid %llu is not cached any more",
-				       told->name, told->parent);
+				       told->name, parent);
 		dput(dentry);
 	}
 }
@@ -271,69 +350,63 @@ static void fuse_fx_check_no_collateral(struct fuse_fixture *fx)
 static void fuse_fx_check_name(struct fuse_fixture *fx, u64 parent, const char *name, u64 seq)
 {
 	struct dentry *dentry = fuse_fx_look_again(fx, parent, name);
-	struct fuse_fake_told *told;
+	struct fuse_fake_name *told;
 	char text[100];
+	u64 nodeid;
 
 	if (!dentry)
 		return;
+	nodeid = d_is_positive(dentry) ? get_node_id(d_inode(dentry)) : 0;
 	told = fuse_fake_told(fx->server, parent, name);
-	if (!told || told->seq <= seq) {
-		fuse_fx_describe(text, sizeof(text), dentry);
+	if (!told || told->seq <= seq)
 		fuse_fx_broken(fx, FUSE_FX_FRESH,
 			       "%s in nodeid %llu is from before the notification",
-			       text, parent);
-	} else if (told->cached && told->nodeid !=
-		   (d_is_positive(dentry) ? get_node_id(d_inode(dentry)) : 0)) {
-		fuse_fx_describe(text, sizeof(text), dentry);
+			       fuse_fx_describe(dentry, text), parent);
+	else if (told->cached && told->nodeid != nodeid)
 		fuse_fx_broken(fx, FUSE_FX_FRESH,
 			       "%s in nodeid %llu is not nodeid %llu, which was told last",
-			       text, parent, told->nodeid);
-	}
+			       fuse_fx_describe(dentry, text), parent, told->nodeid);
 	dput(dentry);
 }
 
 /* The same of the attributes of a node, and of the listing of a directory. */
-static void fuse_fx_check_node(struct fuse_fixture *fx, const struct fuse_fx_call *call)
+static void fuse_fx_check_node(struct fuse_fixture *fx, u64 nodeid, bool names, u64 seq)
 {
-	u64 nodeid = call->parent, seq = call->seq;
-	struct path path = { .mnt = fx->mnt };
+	struct path path __free(path_put) = {
+		.mnt	= mntget(fx->mnt),
+		.dentry	= fuse_fx_find_node(fx, nodeid),
+	};
 	struct kstat stat;
 	struct file *file;
-	int err;
 
-	path.dentry = fuse_fx_find_node(fx, nodeid);
-	if (!path.dentry)
-		return;
 	/* What is no directory has no names. */
-	if ((*call->name && !d_is_dir(path.dentry)) || IS_DEADDIR(d_inode(path.dentry)))
-		goto put;
+	if (!path.dentry || (names && !d_is_dir(path.dentry)) || IS_DEADDIR(d_inode(path.dentry)))
+		return;
 	vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0);
 	if (fuse_fake_seq(fx->server, nodeid, FUSE_FAKE_ATTR) <= seq)
 		fuse_fx_broken(fx, FUSE_FX_FRESH,
 			       "the attributes of nodeid %llu are from before the notification",
 			       nodeid);
 	if (!fx->server->cache_dir || !d_is_dir(path.dentry))
-		goto put;
+		return;
 	file = dentry_open(&path, O_RDONLY | O_DIRECTORY, current_cred());
 	if (IS_ERR(file))
-		goto put;
-	fuse_fx_read_dir(file, "", &err);
+		return;
+	fuse_fx_read_dir(file, "");
 	fuse_fx_close_file(file);
 	if (fuse_fake_seq(fx->server, nodeid, FUSE_FAKE_LISTING) <= seq)
 		fuse_fx_broken(fx, FUSE_FX_FRESH,
 			       "the listing of nodeid %llu is from before the notification",
 			       nodeid);
-put:
-	dput(path.dentry);
 }
 
 /*
- * A rename takes an answer about the old name along to the new one. There it is stale if a
- * notification of the old name ended before the server answered the RENAME; or if it found
- * something, and nobody had asked for the old name again, so it was this entry; or if the
- * test knows that it was, as in an exchange, which tells both names.
+ * After a rename, the new name has the answer that the old name had. It is stale if a later
+ * notification of the old name (or INC_EPOCH) ended before the server answered the RENAME;
+ * or if it found an entry while that was still the last answer about the old name; or if it
+ * found the entry of this node, which the test says in fx->found_nodeid.
  */
-static void fuse_fx_check_renamed(struct fuse_fixture *fx, struct fuse_fake_told *told)
+static void fuse_fx_check_renamed(struct fuse_fixture *fx, struct fuse_fake_name *told)
 {
 	bool stale = told->from_seq <= fx->epoch_seq && fx->epoch_end < told->seq;
 	struct fuse_fx_call *call;
@@ -349,58 +422,21 @@ static void fuse_fx_check_renamed(struct fuse_fixture *fx, struct fuse_fake_told
 
 static void fuse_fx_check_fresh(struct fuse_fixture *fx)
 {
-	struct fuse_fake_told *told;
+	struct fuse_fake_name *told;
 	struct fuse_fx_call *call;
 
-	list_for_each_entry(told, &fx->server->told, list)
+	list_for_each_entry(told, &fx->server->names, list)
 		if (told->from)
 			fuse_fx_check_renamed(fx, told);
 	list_for_each_entry(call, &fx->calls, list)
 		if (*call->name)
 			fuse_fx_check_name(fx, call->parent, call->name, call->seq);
 	/* After FUSE_NOTIFY_INC_EPOCH every name is stale. Children before their directories. */
-	list_for_each_entry_reverse(told, &fx->server->told, list)
-		if (told->seq <= fx->epoch_seq)
+	list_for_each_entry_reverse(told, &fx->server->names, list)
+		if (told->seq && told->seq <= fx->epoch_seq)
 			fuse_fx_check_name(fx, told->parent, told->name, fx->epoch_seq);
 	list_for_each_entry(call, &fx->calls, list)
-		fuse_fx_check_node(fx, call);
-}
-
-/* Other mounts end some time after they are gone from the namespace. */
-static bool fuse_fx_check_mounts(struct fuse_fixture *fx)
-{
-	struct super_block *sb = fx->mnt->mnt_sb;
-	unsigned long limit = jiffies + KUNIT_THREAD_LIMIT;
-
-	while (atomic_read(&sb->s_active) > 1 || !list_is_singular(&fuse_fx_conn(fx)->mounts)) {
-		if (time_after(jiffies, limit))
-			return fuse_fx_broken(fx, FUSE_FX_BALANCED,
-					      "something is still mounted");
-		schedule_timeout_uninterruptible(1);
-	}
-	return true;
-}
-
-/* All that is left in the dcache can go, and the kernel forgets every node. */
-static bool fuse_fx_check_empty(struct fuse_fixture *fx)
-{
-	struct dentry *root = fx->mnt->mnt_root;
-	u64 nodeid, nlookup;
-
-	shrink_dcache_parent(root);
-	fuse_fake_settle(fx->server);
-	if (!hlist_empty(&root->d_children))
-		return fuse_fx_broken(fx, FUSE_FX_BALANCED, "the dcache cannot be emptied");
-	nodeid = fuse_fake_known(fx->server, &nlookup);
-	if (nodeid)
-		return fuse_fx_broken(fx, FUSE_FX_BALANCED,
-				      "nodeid %llu (%llu lookups) is still in use",
-				      nodeid, nlookup);
-	if (icount_read_once(d_inode(root)) != 1)
-		return fuse_fx_broken(fx, FUSE_FX_BALANCED,
-				      "the root inode has %u references instead of 1",
-				      icount_read_once(d_inode(root)));
-	return true;
+		fuse_fx_check_node(fx, call->parent, *call->name, call->seq);
 }
 
 static void fuse_fx_check_complaint(struct fuse_fixture *fx)
@@ -414,23 +450,29 @@ static void fuse_fx_check_complaint(struct fuse_fixture *fx)
 static bool fuse_fx_check(struct fuse_fixture *fx)
 {
 	struct fuse_fx_held *held;
-	struct fuse_fx_thread *t;
+	struct fuse_fx_op *op;
+	u64 nodeid, nlookup;
+	int active, err;
 	bool ok = true;
 
 	fuse_fake_let_go(fx->server);
-	list_for_each_entry(t, &fx->threads, list)
-		ok &= t->thread && kunit_thread_join(t->thread, NULL);
+	list_for_each_entry(op, &fx->threads, list)
+		ok &= op->thread && kunit_thread_join(op->thread, NULL);
 	fuse_fx_check_complaint(fx);
 	if (ok)
 		fuse_fake_settle(fx->server);
 
 	/* Anything else would wait for a lock that is not free. */
 	if (!ok || !fuse_fx_check_locks(fx)) {
-		strscpy(fuse_fx_left, fx->test->name);
+		fuse_fx_left = fx->test->name;
 		return false;
 	}
-	if (!fuse_fx_check_mounts(fx))
-		return false;
+	/* Other mounts end some time after they are gone from the namespace. */
+	err = poll_timeout_us(active = atomic_read(&fx->mnt->mnt_sb->s_active),
+			      active == 1 && list_is_singular(&fuse_fx_conn(fx)->mounts),
+			      1000, jiffies_to_usecs(KUNIT_THREAD_LIMIT), false);
+	if (err)
+		return fuse_fx_broken(fx, FUSE_FX_BALANCED, "something is still mounted");
 	list_for_each_entry(held, &fx->held, list)
 		if (held->file)
 			fuse_fx_close_file(held->file);
@@ -442,27 +484,23 @@ static bool fuse_fx_check(struct fuse_fixture *fx)
 		dput(held->dentry);
 		iput(held->inode);
 	}
-	ok = fuse_fx_check_empty(fx);
+	/* All that is left in the dcache can go, and the kernel forgets every node. */
+	shrink_dcache_parent(fx->mnt->mnt_root);
+	fuse_fake_settle(fx->server);
+	nodeid = fuse_fake_known(fx->server, &nlookup);
+	if (nodeid)
+		fuse_fx_broken(fx, FUSE_FX_BALANCED, "nodeid %llu (%llu lookups) is still in use",
+			       nodeid, nlookup);
 	/* Again: a FORGET too many comes late. */
 	fuse_fx_check_complaint(fx);
-	return ok;
-}
-
-static void fuse_fx_free(struct fuse_fixture *fx)
-{
-	struct fuse_fx_thread *t, *next_thread;
-	struct fuse_fx_call *call, *next_call;
-
-	list_for_each_entry_safe(t, next_thread, &fx->threads, list)
-		kfree(t);
-	list_for_each_entry_safe(call, next_call, &fx->calls, list)
-		kfree(call);
-	kfree(fx);
+	return !nodeid;
 }
 
 void fuse_fx_exit(struct kunit *test)
 {
+	struct fuse_fx_call *call, *next_call;
 	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op *op, *next_op;
 	bool ok;
 
 	if (!fx)
@@ -470,46 +508,45 @@ void fuse_fx_exit(struct kunit *test)
 	ok = !fx->mnt || fuse_fx_check(fx);
 	if (fx->again && test->status == KUNIT_FAILURE)
 		kunit_info(test, "alone: %s\n", fx->again);
-	if (ok) {
-		fuse_fx_free(fx);
+	if (!ok) {
+		/* To unmount would hang or crash: leave mount and server behind. */
+		kunit_kern_mount_leak(test, fx->mnt);
+		fuse_fake_server_leak(fx->server);
 		return;
 	}
-	/* To unmount would hang or crash: leave mount and server behind. */
-	kunit_kern_mount_leak(test, fx->mnt);
-	fuse_fake_server_leak(fx->server);
+	list_for_each_entry_safe(op, next_op, &fx->threads, list)
+		kfree(op);
+	list_for_each_entry_safe(call, next_call, &fx->calls, list)
+		kfree(call);
+	kfree(fx);
 }
 
-static int fuse_fx_set_up(struct kunit *test, bool delete_stale)
+int fuse_fx_init(struct kunit *test)
 {
-	struct fuse_fixture *fx = kzalloc_obj(*fx);
 	struct file_system_type *fuse;
+	struct fuse_fixture *fx;
 	struct vfsmount *mnt;
 
-	if (!fx)
-		return -ENOMEM;
-	if (fuse_fx_left_behind()) {
-		kfree(fx);
+	if (fuse_fx_left)
 		kunit_skip(test, "%s left a lock or a thread behind", fuse_fx_left);
-	}
-	/* If FUSE calls d_move() itself, then for this file system type, too. */
 	fuse = get_fs_type("fuse");
-	if (fuse) {
-		fuse_fx_fs_type.fs_flags = fuse->fs_flags & FS_RENAME_DOES_D_MOVE;
-		module_put(fuse->owner);
-	}
+	KUNIT_ASSERT_NOT_NULL(test, fuse);
+	fuse_fx_fs_type.kill_sb = fuse->kill_sb;
+	/* If FUSE calls d_move() itself, then for this file system type, too. */
+	fuse_fx_fs_type.fs_flags = fuse->fs_flags & FS_RENAME_DOES_D_MOVE;
+	module_put(fuse->owner);
+
+	fx = kzalloc_obj(*fx);
+	KUNIT_ASSERT_NOT_NULL(test, fx);
 	/* From here on, fuse_fx_exit() takes care of it. */
 	test->priv = fx;
 	fx->test = test;
-	fx->delete_stale = delete_stale;
-	spin_lock_init(&fx->lock);
 	INIT_LIST_HEAD(&fx->calls);
 	INIT_LIST_HEAD(&fx->held);
 	INIT_LIST_HEAD(&fx->threads);
 	fx->server = fuse_fake_server_start(test);
-
 	mnt = kunit_kern_mount(test, &fuse_fx_fs_type);
-	if (IS_ERR(mnt))
-		return PTR_ERR(mnt);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, mnt);
 	fx->mnt = mnt;
 	/* INIT is answered in the background. */
 	fuse_fake_settle(fx->server);
@@ -517,37 +554,24 @@ static int fuse_fx_set_up(struct kunit *test, bool delete_stale)
 	return 0;
 }
 
-int fuse_fx_init(struct kunit *test)
-{
-	return fuse_fx_set_up(test, false);
-}
-
-int fuse_fx_init_delete_stale(struct kunit *test)
-{
-	return fuse_fx_set_up(test, true);
-}
-
 void fuse_fx_add_neighbours(struct fuse_fixture *fx, const char *dir)
 {
-	static const char * const names[] = { "file", "link", "dir", "dir/below", "absent" };
-	char path[ARRAY_SIZE(names)][32];
+	static const char * const names[] = { "~file", "~dir", "~dir/below", "~absent" };
+	static const umode_t modes[] = { S_IFREG | 0644, S_IFDIR | 0755, S_IFREG | 0644, 0 };
 	unsigned int i;
+	char path[32];
 
-	for (i = 0; i < ARRAY_SIZE(names); i++)
-		snprintf(path[i], sizeof(path[i]), "%s~%s", dir, names[i]);
-	fuse_fake_add(fx->server, path[0], S_IFREG | 0644);
-	fuse_fake_link(fx->server, path[0], path[1]);
-	fuse_fake_add(fx->server, path[2], S_IFDIR | 0755);
-	fuse_fake_add(fx->server, path[3], S_IFREG | 0644);
-	for (i = 0; i < ARRAY_SIZE(names); i++)
-		FUSE_ASSERT_ERR(fx->test, fuse_fx_stat(fx, path[i]), i < 4 ? 0 : -ENOENT);
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(path, sizeof(path), "%s%s", dir, names[i]);
+		if (modes[i])
+			fuse_fake_add(fx->server, path, modes[i]);
+		FUSE_ASSERT_ERR(fx->test, fuse_fx_stat(fx, path), modes[i] ? 0 : -ENOENT);
+	}
 }
 
 int fuse_fx_init_neighbours(struct kunit *test)
 {
-	int err = fuse_fx_init(test);
-
-	if (!err)
-		fuse_fx_add_neighbours(test->priv, "");
-	return err;
+	fuse_fx_init(test);
+	fuse_fx_add_neighbours(test->priv, "");
+	return 0;
 }

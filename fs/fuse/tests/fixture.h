@@ -4,24 +4,8 @@
  *
  * A test fills the kernel's cache through system calls (fuse_fx_stat() and
  * friends), notifies the kernel as a server would (fuse_fx_inval() and friends)
- * and looks again. After every test the fixture checks the first four of these
- * properties, which hold whatever the test did; the other two are for tests with
- * more than one thread:
- *
- *   fresh:         no lookup of a name that was notified, no listing and no
- *                  stat of its directory gets what the server said before the
- *                  notification, from the cache or by a reply that came later. If
- *                  the name is renamed after the notification, or while it runs and
- *                  has found the entry, a lookup of the new name does not, either
- *   no collateral: every other name is still answered from the cache
- *   quiet:         no notification sent a request to the server
- *   balanced:      locks are free, reference counts are as before, the mount can go
- *   serial:        what a notification returns is right for what was cached at
- *                  some time while it ran
- *   never waits:   FUSE_NOTIFY_INVAL_ENTRY returns while any request is at the
- *                  server
- *
- * It also checks that the server has no complaint, see fuse_fake_complaint().
+ * and looks again. After every test the fixture checks what has to hold whatever
+ * the test did, see enum fuse_fx_property.
  *
  * Paths are relative to the root of the mount: "dir/file".
  */
@@ -29,32 +13,38 @@
 #ifndef _FS_FUSE_TESTS_FIXTURE_H
 #define _FS_FUSE_TESTS_FIXTURE_H
 
-#include <linux/atomic.h>
-#include <linux/list.h>
-#include <linux/types.h>
-
+#include "../fuse_i.h"
 #include "fake_server.h"
 
-struct dentry;
-struct file;
-struct inode;
-struct kunit;
 struct kunit_thread;
-struct vfsmount;
 
-/* What has to hold, and what the server complains about. */
 enum fuse_fx_property {
+	/*
+	 * No lookup of a name that was notified, no listing and no stat of its directory
+	 * gets what the server said before the notification, from the cache or by a reply
+	 * that came later. If the name is renamed after the notification, or while it runs
+	 * and has found the entry, a lookup of the new name does not, either.
+	 */
 	FUSE_FX_FRESH,
+	/* Every other name is still answered from the cache. */
 	FUSE_FX_NO_COLLATERAL,
+	/* No notification sent a request to the server. */
 	FUSE_FX_QUIET,
+	/* Locks are free, reference counts are as before, the mount can go. */
 	FUSE_FX_BALANCED,
+	/*
+	 * What a notification returns is right for what was cached at some time while it
+	 * ran. This and the next are for tests with more than one thread to check.
+	 */
 	FUSE_FX_SERIAL,
+	/* INVAL_ENTRY, and others where the test says so, do not wait for a request. */
 	FUSE_FX_NEVER_WAITS,
+	/* The server has no complaint, see fuse_fake_complaint(). */
 	FUSE_FX_SERVER,
 	FUSE_FX_PROPERTIES
 };
 
-/* Which properties did not hold, of many fixtures in one test */
+/* Which properties did not hold, of all fixtures that share this */
 struct fuse_fx_score {
 	unsigned int fixtures;
 	unsigned int broken[FUSE_FX_PROPERTIES]; /* in how many of them each did not hold */
@@ -66,28 +56,30 @@ struct fuse_fixture {
 	struct kunit *test;
 	struct fuse_fake_server *server;
 	struct vfsmount *mnt;		/* which is part of no namespace */
-	bool delete_stale;		/* an expired dentry is dropped by its last dput() */
 	unsigned int root_refs;		/* to the root dentry, when it had no children yet */
 
-	spinlock_t lock;		/* of @calls */
-	struct list_head calls;		/* the notifications so far */
+	struct list_head calls;		/* the notifications so far, protected by server->tree */
 	u64 epoch_seq;			/* of the server when FUSE_NOTIFY_INC_EPOCH last started */
-	u64 epoch_end;			/* and when it ended, or U64_MAX */
+	u64 epoch_end;			/* and when it ended; U64_MAX: not yet; 0: none was sent */
 	u64 found_nodeid;		/* whose entry a notification has found, or 0 */
 	struct list_head held;		/* dentries, inodes and open files of the test */
 	struct list_head threads;	/* that the test has started */
 	unsigned long broken;		/* the properties that did not hold, as bits */
-	struct fuse_fx_score *score;	/* where to count them, if the test has more fixtures */
+	struct fuse_fx_score own_score;
+	struct fuse_fx_score *score;	/* in its place, if the test has more fixtures */
 	const char *title;		/* what to say of this fixture, if one does not hold */
 	const char *again;		/* how to run the test alone, if its name does not say */
 };
 
-/* The init function of a suite: the fixture is test->priv then. */
+static inline struct fuse_conn *fuse_fx_conn(struct fuse_fixture *fx)
+{
+	return get_fuse_conn_super(fx->mnt->mnt_sb);
+}
+
+/* The init function of a suite: the fixture is test->priv then; a failure aborts. */
 int fuse_fx_init(struct kunit *test);
-
-/* The same, but what has expired goes as soon as nobody uses it, as for virtiofs. */
-int fuse_fx_init_delete_stale(struct kunit *test);
-
+/* The same, and with neighbours in the root */
+int fuse_fx_init_neighbours(struct kunit *test);
 /* The exit function of a suite: checks the properties, and takes all down. */
 void fuse_fx_exit(struct kunit *test);
 
@@ -105,67 +97,134 @@ __printf(3, 4) bool fuse_fx_broken(struct fuse_fixture *fx, enum fuse_fx_propert
 				   const char *fmt, ...);
 
 /*
- * Shuffle the parameters of a test, by fuse_kunit.seed=: none may depend on what another
- * leaves behind. Without a seed the order stays as it is.
+ * Shuffle the parameters of a test, if there is a fuse_kunit.seed=: none may depend on
+ * what another leaves behind.
  */
 void fuse_fx_shuffle(void *params, size_t nr, size_t size);
+
+/*
+ * Cache some names that no test touches, and that must still be answered from the cache
+ * after the test. @dir ends with a slash, or is "" for the root.
+ */
+void fuse_fx_add_neighbours(struct fuse_fixture *fx, const char *dir);
 
 /* "-ENOENT", or "0" */
 const char *fuse_fx_errname(int err);
 
 /* Expect a return value, which is 0 or a negative error; name the errors. */
-#define FUSE_FX_ERR(_fail, _test, _text, _call, _want, _fmt, ...)			\
+#define FUSE_FX_ERR(_fail, _test, _text, _call, _want)					\
 do {											\
 	int _err = (_call), _wanted = (_want);						\
 											\
 	if (_err != _wanted)								\
-		_fail(_test, "%s returns %s, not %s" _fmt, _text,			\
-		      fuse_fx_errname(_err), fuse_fx_errname(_wanted), ##__VA_ARGS__);	\
+		_fail(_test, "%s returns %s, not %s", _text, fuse_fx_errname(_err),	\
+		      fuse_fx_errname(_wanted));					\
 } while (0)
 
 #define FUSE_EXPECT_ERR(_test, _call, _want)						\
-	FUSE_FX_ERR(KUNIT_FAIL, _test, #_call, _call, _want, "")
-#define FUSE_EXPECT_ERR_MSG(_test, _call, _want, _fmt, ...)				\
-	FUSE_FX_ERR(KUNIT_FAIL, _test, #_call, _call, _want, ": " _fmt, ##__VA_ARGS__)
+	FUSE_FX_ERR(KUNIT_FAIL, _test, #_call, _call, _want)
 #define FUSE_ASSERT_ERR(_test, _call, _want)						\
-	FUSE_FX_ERR(KUNIT_FAIL_AND_ABORT, _test, #_call, _call, _want, "")
+	FUSE_FX_ERR(KUNIT_FAIL_AND_ABORT, _test, #_call, _call, _want)
 
-/*
- * System calls: 0 or a negative error.
- * A file that is made is a regular one, with the permissions 0644.
- */
-int fuse_fx_stat(struct fuse_fixture *fx, const char *path);
-int fuse_fx_mkdir(struct fuse_fixture *fx, const char *path);
-int fuse_fx_mknod(struct fuse_fixture *fx, const char *path);
-int fuse_fx_rmdir(struct fuse_fixture *fx, const char *path);
-int fuse_fx_unlink(struct fuse_fixture *fx, const char *path);
-int fuse_fx_rename(struct fuse_fixture *fx, const char *old, const char *new,
-		   unsigned int flags);
-int fuse_fx_link(struct fuse_fixture *fx, const char *old, const char *new);
+/* A system call or a notification */
+struct fuse_fx_op {
+	struct fuse_fixture *fx;
+	const char *path[2];		/* in the order of the call's arguments */
+	unsigned int flags;
+	u64 parent;			/* of a notification, for the name path[0] */
+	u64 child;			/* of FUSE_NOTIFY_DELETE, or 0 */
+	void *data;			/* what a call of the suite's own needs */
 
-/* The same, and how many names the server had to look up on the way. */
+	/* Set by fuse_fx_run() */
+	struct list_head list;
+	struct kunit_thread *thread;
+	int (*call)(struct fuse_fx_op *op);
+};
+
+/* Each returns 0 or a negative error. A new file has mode 0644, a directory 0755. */
+int fuse_fx_do_stat(struct fuse_fx_op *op);		/* @flags are LOOKUP_* */
+int fuse_fx_do_getattr(struct fuse_fx_op *op);		/* even if attributes are cached */
+int fuse_fx_do_chmod(struct fuse_fx_op *op);
+int fuse_fx_do_open(struct fuse_fx_op *op);		/* @flags are O_*; and close */
+int fuse_fx_do_readdir(struct fuse_fx_op *op);		/* 1 if @path[1] is in it */
+int fuse_fx_do_mknod(struct fuse_fx_op *op);
+int fuse_fx_do_mkdir(struct fuse_fx_op *op);
+int fuse_fx_do_symlink(struct fuse_fx_op *op);
+int fuse_fx_do_link(struct fuse_fx_op *op);
+int fuse_fx_do_unlink(struct fuse_fx_op *op);
+int fuse_fx_do_rmdir(struct fuse_fx_op *op);
+int fuse_fx_do_rename(struct fuse_fx_op *op);		/* @flags are RENAME_* */
+int fuse_fx_do_notify(struct fuse_fx_op *op);		/* @flags are FUSE_EXPIRE_ONLY */
+int fuse_fx_do_inval_inode(struct fuse_fx_op *op);	/* of @parent */
+int fuse_fx_do_inc_epoch(struct fuse_fx_op *op);
+
+/* The same, without a thread and with the arguments in a row */
+#define FUSE_FX_CALL(_name, _fx, ...)							\
+	fuse_fx_do_##_name(&(struct fuse_fx_op) { .fx = _fx, __VA_ARGS__ })
+
+#define fuse_fx_stat(_fx, _path)	FUSE_FX_CALL(stat, _fx, .path = { _path })
+#define fuse_fx_mknod(_fx, _path)	FUSE_FX_CALL(mknod, _fx, .path = { _path })
+#define fuse_fx_mkdir(_fx, _path)	FUSE_FX_CALL(mkdir, _fx, .path = { _path })
+#define fuse_fx_unlink(_fx, _path)	FUSE_FX_CALL(unlink, _fx, .path = { _path })
+#define fuse_fx_rmdir(_fx, _path)	FUSE_FX_CALL(rmdir, _fx, .path = { _path })
+#define fuse_fx_link(_fx, _old, _new)	FUSE_FX_CALL(link, _fx, .path = { _old, _new })
+#define fuse_fx_rename(_fx, _old, _new, _flags)						\
+	FUSE_FX_CALL(rename, _fx, .path = { _old, _new }, .flags = _flags)
+#define fuse_fx_notify(_fx, _parent, _child, _name, _flags)				\
+	FUSE_FX_CALL(notify, _fx, .path = { _name }, .flags = _flags, .parent = _parent,	\
+		     .child = _child)
+#define fuse_fx_inval(_fx, _parent, _name)	fuse_fx_notify(_fx, _parent, 0, _name, 0)
+#define fuse_fx_expire(_fx, _parent, _name)						\
+	fuse_fx_notify(_fx, _parent, 0, _name, FUSE_EXPIRE_ONLY)
+#define fuse_fx_inval_inode(_fx, _nodeid)	FUSE_FX_CALL(inval_inode, _fx, .parent = _nodeid)
+#define fuse_fx_inc_epoch(_fx)			FUSE_FX_CALL(inc_epoch, _fx)
+
+/* Stat, and say how many names the server had to look up on the way. */
 int fuse_fx_stat_asks(struct fuse_fixture *fx, const char *path, unsigned int *asked);
-
-/* Stat it, and return how often the server was asked for attributes. */
+/* Stat, and return how often the server was asked for attributes. */
 unsigned int fuse_fx_getattrs(struct fuse_fixture *fx, const char *path);
-
 /* Is this name in the directory, as whoever reads it sees it? */
 bool fuse_fx_lists(struct fuse_fixture *fx, const char *path, const char *name);
 
 /*
- * Look up a name in an open directory, as openat() with %O_PATH; safe in a thread. The
- * dentry of the directory may have been moved or unhashed. Returns a dentry, which the
- * caller puts, or an error pointer: -ESTALE if the kernel does not know it any more.
+ * Look up a name in an open directory, as openat() with %O_PATH. The dentry of the
+ * directory may have been moved or unhashed. Returns a dentry, which the caller puts, or
+ * an error pointer: -ESTALE if the kernel does not know the directory any more.
  */
 struct dentry *fuse_fx_lookup_at(struct fuse_fixture *fx, u64 dir, const char *name);
 
-/* Look up what exists, and hold the dentry, or only the inode, until the test ends. */
+/*
+ * Write what follows struct fuse_out_header, and a name unless that is NULL. Returns what
+ * fuse_notify() returned.
+ */
+int fuse_fx_send(struct fuse_fixture *fx, enum fuse_notify_code code, const void *data,
+		 size_t size, const char *name);
+
+/* Make a call in a thread. @op is copied; its paths have to outlive the thread. */
+struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
+				 const struct fuse_fx_op *op);
+
+/* The same, until the server holds its first request with this opcode. */
+struct kunit_thread *fuse_fx_run_to(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
+				    const struct fuse_fx_op *op, u32 opcode,
+				    enum fuse_fake_stop stop);
+
+/* What is held until the test ends, and then let go */
+struct fuse_fx_held {
+	struct list_head list;
+	struct dentry *dentry;
+	struct inode *inode;
+	struct file *file;
+};
+
+/* Look up what exists, and hold the dentry, or only the inode. */
 struct dentry *fuse_fx_hold(struct fuse_fixture *fx, const char *path);
 struct inode *fuse_fx_hold_inode(struct fuse_fixture *fx, const char *path);
-
 /* Hold what is hashed for a name, or return NULL; the server is not asked. */
 struct dentry *fuse_fx_hold_cached(struct fuse_fixture *fx, struct dentry *dir,
 				   const char *name);
+/* Returns an open file, or an error pointer. */
+struct file *fuse_fx_open(struct fuse_fixture *fx, const char *path, int flags);
 
 /*
  * What is hashed for this name, expired or not, or 0. Only this tells a dentry that was
@@ -179,94 +238,11 @@ enum fuse_fx_cached {
 
 unsigned int fuse_fx_cached(struct fuse_fixture *fx, struct dentry *dir, const char *name);
 
-/* Write what the dcache says about a dentry, which may be NULL, into a message. */
-int fuse_fx_describe(char *buf, size_t size, struct dentry *dentry);
-
-/* The file is closed when the test ends at the latest; one that is made is 0644. */
-struct file *fuse_fx_open(struct fuse_fixture *fx, const char *path, int flags);
-
+/* A dentry of what the kernel knows as @nodeid, or NULL. */
+struct dentry *fuse_fx_find_node(struct fuse_fixture *fx, u64 nodeid);
+/* Read a directory to its end: 1 if @name is in it, 0 if not, or an error. */
+int fuse_fx_read_dir(struct file *file, const char *name);
 /* The file is closed when this returns, and not later by a work item. */
-void fuse_fx_close(struct fuse_fixture *fx, struct file *file);
-
-/*
- * Send FUSE_NOTIFY_INVAL_ENTRY, or FUSE_NOTIFY_DELETE if @child is not 0. @flags are
- * those of the former, such as %FUSE_EXPIRE_ONLY.
- */
-int fuse_fx_notify(struct fuse_fixture *fx, u64 parent, u64 child, const char *name,
-		   u32 flags);
-
-/* FUSE_NOTIFY_INVAL_ENTRY */
-static inline int fuse_fx_inval(struct fuse_fixture *fx, u64 parent, const char *name)
-{
-	return fuse_fx_notify(fx, parent, 0, name, 0);
-}
-
-/* FUSE_NOTIFY_INVAL_ENTRY that leaves the dentry in place */
-static inline int fuse_fx_expire(struct fuse_fixture *fx, u64 parent, const char *name)
-{
-	return fuse_fx_notify(fx, parent, 0, name, FUSE_EXPIRE_ONLY);
-}
-
-/* What fuse_notify() returns. */
-int fuse_fx_inc_epoch(struct fuse_fixture *fx);
-int fuse_fx_inval_inode(struct fuse_fixture *fx, u64 nodeid);
-
-/* Write what follows struct fuse_out_header, and return what fuse_notify() returned. */
-int fuse_fx_send(struct fuse_fixture *fx, enum fuse_notify_code code, const void *data,
-		 size_t size);
-
-/* A system call or notification for a thread to make */
-struct fuse_fx_op {
-	struct fuse_fixture *fx;
-	const char *path[2];		/* in the order of the call's arguments */
-	unsigned int flags;
-	u64 parent;			/* of a notification, for the name path[0] */
-	u64 child;
-	void *data;			/* what a call of the suite's own needs */
-};
-
-/* Calls for fuse_fx_run() */
-int fuse_fx_do_stat(struct fuse_fx_op *op);		/* @flags are LOOKUP_* */
-int fuse_fx_do_mknod(struct fuse_fx_op *op);
-int fuse_fx_do_mkdir(struct fuse_fx_op *op);
-int fuse_fx_do_symlink(struct fuse_fx_op *op);
-int fuse_fx_do_open(struct fuse_fx_op *op);		/* @flags are O_*; and close */
-int fuse_fx_do_getattr(struct fuse_fx_op *op);		/* even if attributes are cached */
-int fuse_fx_do_chmod(struct fuse_fx_op *op);
-int fuse_fx_do_link(struct fuse_fx_op *op);
-int fuse_fx_do_unlink(struct fuse_fx_op *op);
-int fuse_fx_do_rmdir(struct fuse_fx_op *op);
-int fuse_fx_do_rename(struct fuse_fx_op *op);		/* @flags are RENAME_* */
-int fuse_fx_do_readdir(struct fuse_fx_op *op);		/* 1 if @path[1] is in it */
-int fuse_fx_do_notify(struct fuse_fx_op *op);
-int fuse_fx_do_inval_inode(struct fuse_fx_op *op);	/* of @parent */
-int fuse_fx_do_inc_epoch(struct fuse_fx_op *op);
-/*
- * Mount the file system once more, in a private namespace, and walk along a path
- * through submounts, which are mounted until the call returns.
- */
-int fuse_fx_do_walk_mounts(struct fuse_fx_op *op);
-
-/*
- * Make a call in a thread, while the test goes on. @op is copied; its paths have to
- * outlive the thread.
- */
-struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
-				 const struct fuse_fx_op *op);
-
-/* The same, until the server holds its first request with this opcode. */
-struct kunit_thread *fuse_fx_run_to(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
-				    const struct fuse_fx_op *op, u32 opcode,
-				    enum fuse_fake_stop stop);
-
-/*
- * Cache some names that no test touches: a file, another name of it, a directory with
- * something below, and a name that is absent. After the test all of them must still be
- * answered from the cache. @dir ends with a slash, or is "" for the root.
- */
-void fuse_fx_add_neighbours(struct fuse_fixture *fx, const char *dir);
-
-/* As fuse_fx_init(), and with neighbours in the root. */
-int fuse_fx_init_neighbours(struct kunit *test);
+void fuse_fx_close_file(struct file *file);
 
 #endif /* _FS_FUSE_TESTS_FIXTURE_H */

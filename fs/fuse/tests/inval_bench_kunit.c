@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit benchmark of fuse_reverse_inval_entry(): what a call costs, by what is
- * cached for the name and by how much else is cached, and what it costs others:
- * who asks the server about names, and who notifies at the same time.
+ * KUnit benchmark of fuse_reverse_inval_entry(): what a call costs, by what is cached for the name
+ * and by how much else is cached, and what it costs others: who asks the server about names, and
+ * who notifies at the same time.
  *
- * It says numbers and judges none of them: they mean something only beside those
- * of another kernel, on the same machine at the same time.
+ * It says numbers and judges none of them: they mean something only beside those of another
+ * kernel, on the same machine at the same time.
  */
 
 #include <linux/dcache.h>
 #include <linux/fs.h>
 #include <linux/ktime.h>
 #include <linux/math64.h>
-#include <linux/minmax.h>
 #include <linux/mount.h>
 #include <linux/sort.h>
 #include <linux/string.h>
@@ -24,37 +23,21 @@
 #include "fixture.h"
 
 #define BENCH_ROUNDS	15	/* the median counts */
-#define BENCH_BATCH	512	/* calls between two looks at the clock, at most */
+#define BENCH_BATCH	512	/* calls between two looks at the clock */
 #define BENCH_THREADS	4	/* at most; more than processors, maybe */
 #define BENCH_LISTED	16	/* names in the directory of threads */
 
-enum bench_entry { BENCH_NEGATIVE, BENCH_FILE, BENCH_DIRECTORY, BENCH_ABSENT };
-enum bench_call { BENCH_INVAL, BENCH_EXPIRE, BENCH_DELETE };
-
-/* A row of the results; @size is what it varies. */
-struct bench_row {
-	enum bench_entry entry;
-	enum bench_call call;
-	unsigned int size;
-};
-
-static const char * const bench_entries[] = { "negative", "file", "directory", "absent" };
-static const char * const bench_calls[] = { "inval", "expire", "delete" };
-
 static int bench_compare(const void *a, const void *b)
 {
-	u64 x = *(const u64 *)a, y = *(const u64 *)b;
-
-	return x < y ? -1 : x > y;
+	return cmp_int(*(const u64 *)a, *(const u64 *)b);
 }
 
 /* For whoever compares two kernels: what was done, to how many, and the median. */
-static void bench_say(struct kunit *test, const char *what, unsigned int size, u64 *values,
-		      unsigned int nr)
+static void bench_say(struct kunit *test, const char *what, u64 *values, unsigned int nr)
 {
 	sort(values, nr, sizeof(*values), bench_compare, NULL);
-	kunit_info(test, "bench: %s, %u: %llu ns, %llu to %llu\n", what, size, values[nr / 2],
-		   values[0], values[nr - 1]);
+	kunit_info(test, "bench: %s: %llu ns, %llu to %llu\n", what, values[nr / 2], values[0],
+		   values[nr - 1]);
 }
 
 /* Negative entries beside, or below, what is notified. The server need not know. */
@@ -67,130 +50,118 @@ static void bench_fill(struct kunit *test, struct dentry *dir, unsigned int nr)
 	for (i = 0; i < nr; i++) {
 		snprintf(name, sizeof(name), "other%u", i);
 		dentry = d_alloc_name(dir, name);
-		KUNIT_EXPECT_NOT_NULL(test, dentry);
-		if (!dentry)
-			return;
+		KUNIT_ASSERT_NOT_NULL(test, dentry);
 		d_add(dentry, NULL);
 		dput(dentry);
 	}
 }
 
-static struct dentry *bench_dir(struct fuse_fixture *fx, const char *path)
-{
-	fuse_fake_add(fx->server, path, S_IFDIR | 0755);
-	return fuse_fx_hold(fx, path);
-}
-
 /* As fuse_fx_notify(), without what that notes and checks. */
 static int bench_notify(struct fuse_conn *fc, u64 parent, u64 child, const char *name, u32 flags)
 {
-	struct qstr qname = QSTR(name);
 	int err;
 
 	down_read(&fc->killsb);
-	err = fuse_reverse_inval_entry(fc, parent, child, &qname, flags);
+	err = fuse_reverse_inval_entry(fc, parent, child, &QSTR(name), flags);
 	up_read(&fc->killsb);
 	return err;
 }
 
-struct bench_names {
-	char name[BENCH_BATCH][16];
-	u64 nodeid[BENCH_BATCH];
-	struct inode *inode[BENCH_BATCH];
+/* What is notified. */
+static const struct bench_row {
+	const char *what;
+	unsigned int size;	/* names in the directory, or below the entry if that is one */
+	umode_t mode;		/* of what the name leads to: 0 if the server has nothing */
+	u32 flags;
+	bool delete;
+	bool absent;		/* nothing is cached */
+} bench_rows[] = {
+	{ "inval negative, 10", 10 },
+	{ "expire negative, 10", 10, .flags = FUSE_EXPIRE_ONLY },
+	{ "delete negative, 10", 10, .delete = true },
+	{ "inval file, 10", 10, S_IFREG | 0644 },
+	{ "expire file, 10", 10, S_IFREG | 0644, FUSE_EXPIRE_ONLY },
+	{ "delete file, 10", 10, S_IFREG | 0644, .delete = true },
+	{ "inval file, 100000", 100000, S_IFREG | 0644 },
+	{ "inval absent, 10", 10, .absent = true },
+	{ "inval directory, 10", 10, S_IFDIR | 0755 },
 };
 
-/*
- * Look the names up. What they lead to is held until the clock has stopped, so
- * that no call has to evict it.
- */
-static void bench_cache(struct kunit *test, u64 parent, struct bench_names *names, unsigned int nr)
-{
-	const struct bench_row *row = test->param_value;
-	unsigned int i;
+KUNIT_ARRAY_PARAM_DESC(bench_row, bench_rows, what);
 
-	for (i = 0; i < nr; i++) {
-		struct dentry *dentry = fuse_fx_lookup_at(test->priv, parent, names->name[i]);
-
-		if (row->entry == BENCH_NEGATIVE) {
-			KUNIT_EXPECT_PTR_EQ(test, dentry, ERR_PTR(-ENOENT));
-			continue;
-		}
-		KUNIT_EXPECT_NOT_ERR_OR_NULL(test, dentry);
-		if (IS_ERR_OR_NULL(dentry))
-			continue;
-		names->inode[i] = igrab(d_inode(dentry));
-		if (row->entry == BENCH_DIRECTORY)
-			bench_fill(test, dentry, row->size);
-		dput(dentry);
-	}
-}
-
-/* Nanoseconds of a call, and the number of names in the directory or below the entry. */
+/* Nanoseconds of a call. */
 static void cost(struct kunit *test)
 {
+	static char paths[BENCH_BATCH][16];
+	static u64 children[BENCH_BATCH];
 	const struct bench_row *row = test->param_value;
 	struct fuse_fixture *fx = test->priv;
 	struct fuse_conn *fc = get_fuse_conn_super(fx->mnt->mnt_sb);
-	u32 flags = row->call == BENCH_EXPIRE ? FUSE_EXPIRE_ONLY : 0;
-	bool directory = row->entry == BENCH_DIRECTORY;
-	unsigned int nr = directory ? clamp(20000 / row->size, 1, BENCH_BATCH) : BENCH_BATCH;
-	int expected = row->entry == BENCH_ABSENT ? -ENOENT : 0;
-	struct bench_names *names = kunit_kzalloc(test, sizeof(*names), GFP_KERNEL);
-	struct dentry *dir = bench_dir(fx, "dir");
-	u64 parent = get_node_id(d_inode(dir)), values[BENCH_ROUNDS], start;
-	umode_t mode = (directory ? S_IFDIR : S_IFREG) | 0644;
+	u64 parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755), nodeid = U64_MAX;
+	u64 values[BENCH_ROUNDS], start;
 	unsigned int i, round, wrong = 0;
-	char what[32], path[16];
+	struct dentry *dentry;
 
-	KUNIT_ASSERT_NOT_NULL(test, names);
-	bench_fill(test, dir, directory ? 10 : row->size);
-	for (i = 0; i < nr; i++) {
-		snprintf(path, sizeof(path), "dir/%u", i);
-		strscpy(names->name[i], path + strlen("dir/"));
-		names->nodeid[i] = ~0ULL;
-		if (row->entry == BENCH_FILE || directory)
-			names->nodeid[i] = fuse_fake_add(fx->server, path, mode);
+	bench_fill(test, fuse_fx_hold(fx, "dir"), row->size);
+	for (i = 0; i < BENCH_BATCH; i++) {
+		snprintf(paths[i], sizeof(paths[i]), "dir/%u", i);
+		if (row->mode) {
+			nodeid = fuse_fake_add(fx->server, paths[i], row->mode);
+			/* So that no call has to evict it. */
+			fuse_fx_hold_inode(fx, paths[i]);
+		}
+		children[i] = row->delete ? nodeid : 0;
 	}
 
 	for (round = 0; round < BENCH_ROUNDS; round++) {
-		if (row->entry != BENCH_ABSENT)
-			bench_cache(test, parent, names, nr);
-		start = ktime_get_ns();
-		for (i = 0; i < nr; i++)
-			wrong += bench_notify(fc, parent,
-					      row->call == BENCH_DELETE ? names->nodeid[i] : 0,
-					      names->name[i], flags) != expected;
-		values[round] = div_u64(ktime_get_ns() - start, nr);
-		for (i = 0; i < nr; i++) {
-			iput(names->inode[i]);
-			names->inode[i] = NULL;
+		for (i = 0; i < BENCH_BATCH && !row->absent; i++) {
+			dentry = fuse_fx_lookup_at(fx, parent, kbasename(paths[i]));
+			FUSE_ASSERT_ERR(test, PTR_ERR_OR_ZERO(dentry), row->mode ? 0 : -ENOENT);
+			if (S_ISDIR(row->mode))
+				bench_fill(test, dentry, row->size);
+			if (row->mode)
+				dput(dentry);
 		}
-		/* The server forgets what has gone before it is asked again. */
-		fuse_fake_settle(fx->server);
+		start = ktime_get_ns();
+		for (i = 0; i < BENCH_BATCH; i++)
+			wrong += bench_notify(fc, parent, children[i], paths[i] + strlen("dir/"),
+					      row->flags) != (row->absent ? -ENOENT : 0);
+		values[round] = div_u64(ktime_get_ns() - start, BENCH_BATCH);
 	}
 	KUNIT_EXPECT_EQ(test, wrong, 0);
 	fuse_fake_take_back_node(fx->server, 0);
-	snprintf(what, sizeof(what), "%s %s", bench_calls[row->call], bench_entries[row->entry]);
-	bench_say(test, what, row->size, values, BENCH_ROUNDS);
+	bench_say(test, row->what, values, BENCH_ROUNDS);
 }
-
-/* What threads do again and again; @name has room for the number of the thread. */
-struct bench_work {
-	const char *what;
-	int (*call)(struct fuse_fx_op *op);
-	const char *name;
-	unsigned int calls;
-	unsigned int threads;
-	bool many;	/* a directory for each */
-	int expected;
-	u32 opcode;	/* the server is asked by each call, or not at all if 0 */
-};
 
 static int bench_do_expire(struct fuse_fx_op *op)
 {
 	return bench_notify(get_fuse_conn_super(op->fx->mnt->mnt_sb), op->parent, 0,
 			    kbasename(op->path[0]), FUSE_EXPIRE_ONLY);
 }
+
+/* What threads do again and again. */
+static const struct bench_work {
+	const char *what;
+	unsigned int threads;
+	int (*call)(struct fuse_fx_op *op);
+	const char *path;	/* with the numbers of its directory and of the thread */
+	unsigned int calls;
+	u32 opcode;		/* the server is asked by each call, or not at all if 0 */
+	int expected;
+	bool many;		/* a directory for each */
+} bench_works[] = {
+	{ "expire, one directory, threads, 4", 4, bench_do_expire, "d%u/f%u", 50000 },
+	{ "expire, a directory each, threads, 4", 4, bench_do_expire, "d%u/f%u", 50000,
+	  .many = true },
+	{ "LOOKUP, threads, 1", 1, fuse_fx_do_stat, "d%u/absent%u", 10000, FUSE_LOOKUP, -ENOENT },
+	{ "LOOKUP, threads, 4", 4, fuse_fx_do_stat, "d%u/absent%u", 10000, FUSE_LOOKUP, -ENOENT },
+	{ "LOOKUP to revalidate, threads, 1", 1, fuse_fx_do_stat, "d%u/f%u", 10000, FUSE_LOOKUP },
+	{ "LOOKUP to revalidate, threads, 4", 4, fuse_fx_do_stat, "d%u/f%u", 10000, FUSE_LOOKUP },
+	{ "READDIRPLUS of 16, threads, 1", 1, fuse_fx_do_readdir, "d%u/.", 1000, FUSE_READDIRPLUS },
+	{ "READDIRPLUS of 16, threads, 4", 4, fuse_fx_do_readdir, "d%u/.", 1000, FUSE_READDIRPLUS },
+};
+
+KUNIT_ARRAY_PARAM_DESC(bench_work, bench_works, what);
 
 static int bench_do_work(struct fuse_fx_op *op)
 {
@@ -208,41 +179,41 @@ static int bench_do_work(struct fuse_fx_op *op)
 /* Nanoseconds until all threads have ended, divided by their calls. */
 static void threads(struct kunit *test)
 {
-	static const char * const dirs[BENCH_THREADS] = { "d0", "d1", "d2", "d3" };
 	const struct bench_work *work = test->param_value;
-	unsigned int nr = work->threads;
-	struct kunit_thread *running[BENCH_THREADS];
-	u64 values[BENCH_ROUNDS / 3], start;
-	char paths[BENCH_THREADS][16];
 	struct fuse_fixture *fx = test->priv;
-	unsigned int i, name, round, asked;
-	u64 parents[BENCH_THREADS];
-	int at, err;
+	struct kunit_thread *running[BENCH_THREADS];
+	struct fuse_fx_op ops[BENCH_THREADS] = {};
+	static char paths[BENCH_THREADS][16];	/* they outlive a test that fails */
+	char path[16];
+	u64 values[BENCH_ROUNDS / 3], start;
+	unsigned int i, name, round, asked, nr = work->threads;
+	int err;
 
-	for (i = 0; i < (work->many ? nr : 1); i++) {
-		parents[i] = get_node_id(d_inode(bench_dir(fx, dirs[i])));
+	for (i = 0; i < nr; i++) {
+		snprintf(paths[i], sizeof(paths[i]), work->path, work->many ? i : 0, i);
+		ops[i].path[0] = paths[i];
+		ops[i].parent = ops[0].parent;
+		ops[i].data = (void *)work;
+		if (i && !work->many)
+			continue;
+		snprintf(path, sizeof(path), "d%u", i);
+		ops[i].parent = fuse_fake_add(fx->server, path, S_IFDIR | 0755);
+		fuse_fx_hold(fx, path);
 		/* Whoever looks at a name in it asks for that, each time. */
 		fx->server->entry_valid = 0;
 		fx->server->negative_valid = 0;
 		for (name = 0; name < BENCH_LISTED; name++) {
-			snprintf(paths[i], sizeof(paths[i]), "%s/f%u", dirs[i], name);
-			fuse_fake_add(fx->server, paths[i], S_IFREG | 0644);
-			KUNIT_ASSERT_EQ(test, fuse_fx_stat(fx, paths[i]), 0);
+			snprintf(path, sizeof(path), "d%u/f%u", i, name);
+			fuse_fake_add(fx->server, path, S_IFREG | 0644);
+			FUSE_ASSERT_ERR(test, fuse_fx_stat(fx, path), 0);
 		}
 	}
 	asked = fuse_fake_requests(fx->server, work->opcode);
 
 	for (round = 0; round < ARRAY_SIZE(values); round++) {
 		start = ktime_get_ns();
-		for (i = 0; i < nr; i++) {
-			struct fuse_fx_op op = { .path = { paths[i] }, .data = (void *)work };
-
-			name = work->many ? i : 0;
-			op.parent = parents[name];
-			at = snprintf(paths[i], sizeof(paths[i]), "%s/", dirs[name]);
-			snprintf(paths[i] + at, sizeof(paths[i]) - at, work->name, i);
-			running[i] = fuse_fx_run(fx, bench_do_work, &op);
-		}
+		for (i = 0; i < nr; i++)
+			running[i] = fuse_fx_run(fx, bench_do_work, &ops[i]);
 		for (i = 0; i < nr; i++) {
 			KUNIT_ASSERT_TRUE(test, kunit_thread_join(running[i], &err));
 			KUNIT_EXPECT_EQ(test, err, 0);
@@ -253,64 +224,18 @@ static void threads(struct kunit *test)
 	if (work->opcode)
 		KUNIT_EXPECT_GE(test, asked, ARRAY_SIZE(values) * nr * work->calls);
 	fuse_fake_take_back_node(fx->server, 0);
-	bench_say(test, work->what, nr, values, ARRAY_SIZE(values));
+	bench_say(test, work->what, values, ARRAY_SIZE(values));
 }
-
-static const struct bench_row bench_rows[] = {
-	{ BENCH_NEGATIVE, BENCH_INVAL, 10 },
-	{ BENCH_NEGATIVE, BENCH_EXPIRE, 10 },
-	{ BENCH_NEGATIVE, BENCH_DELETE, 10 },
-	{ BENCH_FILE, BENCH_INVAL, 10 },
-	{ BENCH_FILE, BENCH_EXPIRE, 10 },
-	{ BENCH_FILE, BENCH_DELETE, 10 },
-	{ BENCH_FILE, BENCH_INVAL, 100000 },
-	{ BENCH_ABSENT, BENCH_INVAL, 10 },
-	{ BENCH_DIRECTORY, BENCH_INVAL, 10 },
-};
-
-static void bench_row_desc(const struct bench_row *row, char *desc)
-{
-	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s.%s.%u", bench_entries[row->entry],
-		 bench_calls[row->call], row->size);
-}
-
-KUNIT_ARRAY_PARAM(bench_row, bench_rows, bench_row_desc);
-
-static const struct bench_work bench_works[] = {
-	{ "expire, one directory, threads", bench_do_expire, "f%u", 50000, BENCH_THREADS },
-	{ "expire, a directory each, threads", bench_do_expire, "f%u", 50000, BENCH_THREADS,
-	  .many = true },
-	{ "LOOKUP, threads", fuse_fx_do_stat, "absent%u", 10000, 1,
-	  .expected = -ENOENT, .opcode = FUSE_LOOKUP },
-	{ "LOOKUP, threads", fuse_fx_do_stat, "absent%u", 10000, BENCH_THREADS,
-	  .expected = -ENOENT, .opcode = FUSE_LOOKUP },
-	{ "LOOKUP to revalidate, threads", fuse_fx_do_stat, "f%u", 10000, 1,
-	  .opcode = FUSE_LOOKUP },
-	{ "LOOKUP to revalidate, threads", fuse_fx_do_stat, "f%u", 10000, BENCH_THREADS,
-	  .opcode = FUSE_LOOKUP },
-	{ "READDIRPLUS of 16, threads", fuse_fx_do_readdir, ".", 1000, 1,
-	  .opcode = FUSE_READDIRPLUS },
-	{ "READDIRPLUS of 16, threads", fuse_fx_do_readdir, ".", 1000, BENCH_THREADS,
-	  .opcode = FUSE_READDIRPLUS },
-};
-
-static void bench_work_desc(const struct bench_work *work, char *desc)
-{
-	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s.%u", work->what, work->threads);
-}
-
-KUNIT_ARRAY_PARAM(bench_work, bench_works, bench_work_desc);
-
-static const struct kunit_attributes bench_slow = { .speed = KUNIT_SPEED_SLOW };
 
 static struct kunit_case fuse_inval_bench_cases[] = {
-	KUNIT_CASE_PARAM_ATTR(cost, bench_row_gen_params, bench_slow),
-	KUNIT_CASE_PARAM_ATTR(threads, bench_work_gen_params, bench_slow),
+	KUNIT_CASE_PARAM(cost, bench_row_gen_params),
+	KUNIT_CASE_PARAM(threads, bench_work_gen_params),
 	{}
 };
 
 static struct kunit_suite fuse_inval_bench_suite = {
 	.name		= "fuse_inval_bench",
+	.attr.speed	= KUNIT_SPEED_SLOW,
 	.init		= fuse_fx_init,
 	.exit		= fuse_fx_exit,
 	.test_cases	= fuse_inval_bench_cases,

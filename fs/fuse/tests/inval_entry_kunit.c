@@ -11,7 +11,6 @@
 
 #include <linux/dcache.h>
 #include <linux/fs.h>
-#include <linux/namei.h>
 
 #include <kunit/test.h>
 
@@ -52,9 +51,7 @@ static void positive(struct kunit *test)
 	struct fuse_fixture *fx = test->priv;
 
 	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
-	fuse_fake_add(fx->server, "other", S_IFREG | 0644);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), 0);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "other"), 0);
 	fuse_fake_remove(fx->server, "file");
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), 0);
 
@@ -80,108 +77,48 @@ static void directory(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, lookups, 2);
 }
 
-/* What a notification returns, and what becomes of the dentry of "entry", which is in use. */
-struct notified_param {
-	const char *name;
-	umode_t type;		/* 0: it is cached that there is nothing */
-	bool expired;		/* before the notification */
-	bool held_child;	/* of a directory */
-	u32 flags;
-	bool delete;
-	bool other;		/* a delete of another node */
-	int err;
-	bool hashed;		/* afterwards, but the server is asked first */
-	bool deleted;		/* so that the inode is marked as removed */
-};
-
-static void notify_entry(struct kunit *test)
+/* With FUSE_EXPIRE_ONLY a dentry stays, and is used again if the server confirms it. */
+static void expired(struct kunit *test)
 {
-	const struct notified_param *param = test->param_value;
 	struct fuse_fixture *fx = test->priv;
 	unsigned int lookups;
-	struct dentry *entry;
-	u64 nodeid = 0;
+	struct dentry *file;
 
-	if (param->type)
-		nodeid = fuse_fake_add(fx->server, "entry", param->type | 0755);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "entry"), param->type ? 0 : -ENOENT);
-	entry = fuse_fx_hold_cached(fx, fx->mnt->mnt_root, "entry");
-	KUNIT_ASSERT_NOT_NULL(test, entry);
-	if (param->type == S_IFDIR) {
-		fuse_fake_add(fx->server, "entry/file", S_IFREG | 0644);
-		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "entry/file"), 0);
-		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "entry/none"), -ENOENT);
-		if (param->held_child)
-			fuse_fx_hold(fx, "entry/file");
-	}
-	if (param->expired)
-		FUSE_EXPECT_ERR(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "entry"), 0);
-	if (!param->type)
-		nodeid = fuse_fake_add(fx->server, "entry", S_IFREG | 0644);
-	if (param->deleted)
-		fuse_fake_remove(fx->server, "entry");
-
-	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID,
-					     param->delete ? nodeid + param->other : 0,
-					     "entry", param->flags), param->err);
-	KUNIT_EXPECT_EQ(test, d_unhashed(entry), !param->hashed);
-	/* Nor can anybody who still holds it mount something on it. */
-	KUNIT_EXPECT_EQ(test, !!cant_mount(entry), param->deleted);
-	if (param->type) {
-		KUNIT_EXPECT_EQ(test, !d_inode(entry)->i_nlink, param->deleted);
-		KUNIT_EXPECT_EQ(test, !!IS_DEADDIR(d_inode(entry)),
-				param->deleted && param->type == S_IFDIR);
-	}
-	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "entry", &lookups),
-			param->deleted ? -ENOENT : 0);
+	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
+	file = fuse_fx_hold(fx, "file");
+	FUSE_EXPECT_ERR(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "file", &lookups), 0);
 	KUNIT_EXPECT_EQ(test, lookups, 1);
-	/* Expired, a dentry that the server confirms stays the same dentry. */
-	if (param->type && param->hashed)
-		KUNIT_EXPECT_FALSE(test, d_unhashed(entry));
+	KUNIT_EXPECT_FALSE(test, d_unhashed(file));
+
+	/* What has expired is still cached, and can be invalidated. */
+	FUSE_EXPECT_ERR(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "file"), 0);
+	KUNIT_EXPECT_TRUE(test, d_unhashed(file));
 }
 
-static const struct notified_param negative_params[] = {
-	{ "inval", 0 },
-	{ "expire", 0, .flags = FUSE_EXPIRE_ONLY, .hashed = true },
-	/* A delete of a name that is cached as absent is no more than an inval. */
-	{ "delete", 0, .delete = true },
-};
-
-static const struct notified_param positive_params[] = {
-	{ "inval, expired", S_IFREG, .expired = true },
-	{ "expire", S_IFREG, .flags = FUSE_EXPIRE_ONLY, .hashed = true },
-	{ "delete", S_IFREG, .delete = true, .deleted = true },
-	{ "delete of another", S_IFREG, .delete = true, .other = true, .err = -ENOENT },
-};
-
-static const struct notified_param directory_params[] = {
-	/* Names in it that are cached as absent, or not in use, do not prevent the delete. */
-	{ "delete", S_IFDIR, .delete = true, .deleted = true },
-	{ "delete, busy", S_IFDIR, .held_child = true, .delete = true, .err = -ENOTEMPTY },
-	/* No message can ask for this, only a call: the inode is marked, too. */
-	{ "delete and expire", S_IFDIR, .flags = FUSE_EXPIRE_ONLY, .delete = true,
-	  .deleted = true },
-};
-
-KUNIT_ARRAY_PARAM_DESC(negative_notified, negative_params, name);
-
-static void negative_notified(struct kunit *test)
+/* FUSE_NOTIFY_DELETE also marks the inode as removed, unless a child is in use. */
+static void deleted(struct kunit *test)
 {
-	notify_entry(test);
-}
+	struct fuse_fixture *fx = test->priv;
+	struct dentry *busy, *dir;
+	u64 nodeid;
 
-KUNIT_ARRAY_PARAM_DESC(positive_notified, positive_params, name);
+	nodeid = fuse_fake_add(fx->server, "busy", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "busy/file", S_IFREG | 0644);
+	busy = fuse_fx_hold(fx, "busy");
+	fuse_fx_hold(fx, "busy/file");
+	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, nodeid, "busy", 0), -ENOTEMPTY);
+	KUNIT_EXPECT_TRUE(test, d_unhashed(busy));
+	KUNIT_EXPECT_FALSE(test, IS_DEADDIR(d_inode(busy)));
 
-static void positive_notified(struct kunit *test)
-{
-	notify_entry(test);
-}
-
-KUNIT_ARRAY_PARAM_DESC(directory_notified, directory_params, name);
-
-static void directory_notified(struct kunit *test)
-{
-	notify_entry(test);
+	nodeid = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	dir = fuse_fx_hold(fx, "dir");
+	fuse_fake_remove(fx->server, "dir");
+	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, nodeid, "dir", 0), 0);
+	KUNIT_EXPECT_TRUE(test, d_unhashed(dir));
+	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(dir)));
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir"), -ENOENT);
 }
 
 /*
@@ -230,17 +167,13 @@ static void renamed(struct kunit *test)
 	u64 to;
 
 	fuse_fake_add(fx->server, "old", S_IFREG | 0644);
-	FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "old", "new", 0), 0);
-	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "old"), -ENOENT);
-	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "new"));
-	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "new"), 0);
-	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "new"));
-
-	/* The same if it is in another directory then. */
 	to = fuse_fake_add(fx->server, "to", S_IFDIR | 0755);
 	to_dir = fuse_fx_hold(fx, "to");
-	FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "new", "to/new", 0), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "old", "to/new", 0), 0);
+
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "old"), -ENOENT);
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "new"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, to, "old"), -ENOENT);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, to_dir, "new"));
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, to, "new"), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, to_dir, "new"));
@@ -264,14 +197,15 @@ static void exchanged(struct kunit *test)
 }
 
 /*
- * A hard link is a name like any other: other links of the file stay
- * cached, and so do its attributes.
+ * Another link to the node stays cached, with its attributes. A delete sets i_nlink to 0,
+ * and the next stat() asks the server how many links are left.
  */
 static void hard_link(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
+	u64 nodeid;
 
-	fuse_fake_add(fx->server, "one", S_IFREG | 0644);
+	nodeid = fuse_fake_add(fx->server, "one", S_IFREG | 0644);
 	fuse_fake_link(fx->server, "one", "two");
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "one"), 0);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "two"), 0);
@@ -280,47 +214,38 @@ static void hard_link(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "one"));
 	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "two"));
 	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "two"), 0);
+
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "one"), 0);
+	fuse_fake_remove(fx->server, "one");
+	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, nodeid, "one", 0), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "two"), 1);
+	FUSE_EXPECT_ERR(test, fuse_fx_link(fx, "two", "three"), 0);
 }
 
-/* To change a name is to change its directory: only attributes of the directory are stale. */
+/*
+ * To change a name is to change its directory, also if the kernel has not cached the name.
+ * Nothing else is stale: neither attributes of siblings, nor the owner of the directory.
+ */
 static void parent_attributes(struct kunit *test)
 {
-	static const struct {
-		const char *name;
-		bool delete;
-		u32 flags;
-		int err;
-	} sent[] = {
-		{ "file" }, { "none" }, { "file", .flags = FUSE_EXPIRE_ONLY },
-		{ "file", .delete = true }, { "none", .delete = true },
-		/* The kernel knows the directory, but not this name. */
-		{ "never", .err = -ENOENT },
-	};
 	struct fuse_fixture *fx = test->priv;
+	unsigned int before;
 	struct kstat stat;
 	struct file *file;
-	unsigned int before, i;
-	u64 dir, child;
+	u64 dir;
 
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	child = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	fuse_fake_add(fx->server, "dir/sibling", S_IFREG | 0644);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/sibling"), 0);
 	file = fuse_fx_open(fx, "dir", O_RDONLY | O_DIRECTORY);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "dir"), 0);
 
-	for (i = 0; i < ARRAY_SIZE(sent); i++) {
-		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
-		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
-		KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "dir"), 0);
-		FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, dir, sent[i].delete ? child : 0,
-						     sent[i].name, sent[i].flags), sent[i].err);
-		/* STATX_UID of the directory is still valid. */
-		before = fuse_fake_requests(fx->server, FUSE_GETATTR);
-		FUSE_EXPECT_ERR(test, vfs_getattr(&file->f_path, &stat, STATX_UID, 0), 0);
-		KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), before);
-		KUNIT_EXPECT_EQ_MSG(test, fuse_fx_getattrs(fx, "dir"), 1, "row %u", i);
-	}
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "never"), -ENOENT);
+	before = fuse_fake_requests(fx->server, FUSE_GETATTR);
+	FUSE_EXPECT_ERR(test, vfs_getattr(&file->f_path, &stat, STATX_UID, 0), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), before);
+	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "dir"), 1);
 	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "dir/sibling"), 0);
 }
 
@@ -348,6 +273,7 @@ static void parent_deleted(struct kunit *test)
 static void parent_unknown(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
+	struct inode *inode;
 	u64 dir, file;
 
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, 4711, "file"), -ENOENT);
@@ -358,6 +284,13 @@ static void parent_unknown(struct kunit *test)
 	/* The server has it, but the kernel does not know it. */
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "file"), -ENOENT);
+
+	/* The inode is in use, but it has no dentry. */
+	inode = fuse_fx_hold_inode(fx, "dir");
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "dir"), 0);
+	KUNIT_EXPECT_TRUE(test, hlist_empty(&inode->i_dentry));
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "file"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, dir, 4711, "file", 0), -ENOENT);
 
 	/* The kernel knows it, but not as a directory. */
 	file = fuse_fake_add(fx->server, "file", S_IFREG | 0644);
@@ -389,7 +322,7 @@ static void listing(struct kunit *test)
 	file = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
 	seq = fuse_fake_seq(fx->server, dir, FUSE_FAKE_LISTING);
-	KUNIT_EXPECT_EQ(test, fuse_fx_inval_inode(fx, file), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, file), 0);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
 	KUNIT_EXPECT_EQ(test, fuse_fake_seq(fx->server, dir, FUSE_FAKE_LISTING), seq);
 
@@ -410,9 +343,8 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(negative_not_cached),
 	KUNIT_CASE(positive),
 	KUNIT_CASE(directory),
-	KUNIT_CASE_PARAM(negative_notified, negative_notified_gen_params),
-	KUNIT_CASE_PARAM(positive_notified, positive_notified_gen_params),
-	KUNIT_CASE_PARAM(directory_notified, directory_notified_gen_params),
+	KUNIT_CASE(expired),
+	KUNIT_CASE(deleted),
 	KUNIT_CASE(unhashed),
 	KUNIT_CASE(tmpfile),
 	KUNIT_CASE(renamed),

@@ -17,6 +17,71 @@
 
 #include "fixture.h"
 
+/* A call, and what is notified while a request of it is at the server. */
+struct late_param {
+	const char *name;
+	int (*call)(struct fuse_fx_op *op);
+	const char *path[2];
+	u32 opcode;		/* of the request */
+	unsigned int flags;	/* of the call */
+	bool there;		/* the server has "dir/file" before the call */
+	bool known;		/* and the kernel knows that, or that there is none */
+	u32 notification;	/* flags */
+	const char *notified;	/* if that is not "dir/file" */
+	bool epoch;		/* if it is FUSE_NOTIFY_INC_EPOCH */
+};
+
+struct late {
+	struct dentry *dir;
+	struct dentry *file;		/* what is cached for "dir/file", if it is known */
+	u64 nodeid;			/* of "dir/file", if it is there */
+	struct fuse_fx_op notify;
+	struct rw_semaphore *rwsem;	/* that it waits for: the call holds it */
+	struct kunit_thread *caller;
+	struct kunit_thread *server;	/* if it notifies in notify_sleeps() */
+};
+
+/* Make the call, until its request is stopped. */
+static void late_begin(struct late *late, struct kunit *test, const struct late_param *param,
+		       enum fuse_fake_stop stop)
+{
+	const char *notified = param->notified ?: "dir/file";
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op call = {
+		.path	= { param->path[0], param->path[1] },
+		.flags	= param->flags,
+	};
+	u64 dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+
+	*late = (struct late) {
+		.dir	= fuse_fx_hold(fx, "dir"),
+		.notify	= {
+			.path	= { kbasename(notified) },
+			.flags	= param->notification,
+			.parent	= strchr(notified, '/') ? dir : FUSE_ROOT_ID,
+		},
+	};
+	/* Only an exchange can give a name of a file to a directory. */
+	fuse_fake_add(fx->server, "dir/other",
+		      param->flags == RENAME_EXCHANGE ? S_IFDIR | 0755 : S_IFREG | 0644);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/other"), 0);
+	if (param->there) {
+		late->nodeid = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+		fuse_fake_link(fx->server, "dir/file", "link");
+	}
+	if (param->known) {
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), param->there ? 0 : -ENOENT);
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "link"), param->there ? 0 : -ENOENT);
+		late->file = fuse_fx_hold_cached(fx, late->dir, "file");
+		KUNIT_ASSERT_NOT_NULL(test, late->file);
+	} else if (param->notified) {
+		/* Before the request is sent, this makes no difference. */
+		FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "file"), -ENOENT);
+	}
+	late->rwsem = &d_inode(param->opcode == FUSE_SETATTR ? late->file : late->dir)->i_rwsem;
+	late->caller = fuse_fx_run_to(fx, param->call, &call, param->opcode, stop);
+}
+
 /* Join a thread, and expect what its call returns. */
 static void expect_return(struct fuse_fixture *fx, struct kunit_thread *thread, const char *call,
 			  int expected)
@@ -28,11 +93,17 @@ static void expect_return(struct fuse_fixture *fx, struct kunit_thread *thread, 
 			   fuse_fx_errname(expected));
 }
 
-/* The answers arrive. */
-static void let_go(struct fuse_fixture *fx, struct kunit_thread *thread)
+static void late_expect(struct fuse_fixture *fx, const char *what, bool is, bool wanted)
 {
-	fuse_fake_let_go(fx->server);
-	KUNIT_EXPECT_TRUE(fx->test, kunit_thread_join(thread, NULL));
+	if (is != wanted)
+		KUNIT_FAIL(fx->test, "%s: %s", is ? "unexpected" : "not so", what);
+}
+
+static void late_expect_links(struct fuse_fixture *fx, struct dentry *dentry, unsigned int wanted)
+{
+	if (d_inode(dentry)->i_nlink != wanted)
+		KUNIT_FAIL(fx->test, "%pd has i_nlink %u, not %u", dentry, d_inode(dentry)->i_nlink,
+			   wanted);
 }
 
 /* Notify while a request is stopped, and see that it does not wait for that. */
@@ -54,67 +125,30 @@ static void notify_meanwhile(struct fuse_fixture *fx, struct fuse_fx_op notify, 
 	expect_return(fx, server, "the notification", expected);
 }
 
-/* Stat in a thread, because it hangs if a notification waits or lost a lock. */
-static int stat_meanwhile(struct fuse_fixture *fx, const char *path)
+/* In a thread: stat() hangs if a notification waits, or did not release a lock. */
+static struct kunit_thread *run_stat(struct fuse_fixture *fx, const char *path)
 {
 	struct fuse_fx_op stat = { .path = { path } };
-	int err = 0;
 
-	KUNIT_ASSERT_TRUE(fx->test,
-			  kunit_thread_join(fuse_fx_run(fx, fuse_fx_do_stat, &stat), &err));
-	return err;
-}
-
-/* A call whose answer is on its way when the server notifies. */
-struct late_param {
-	const char *name;
-	int (*call)(struct fuse_fx_op *op);
-	const char *path[2];
-	unsigned int flags;
-	u32 opcode;
-	bool there;	/* the server has "dir/config" before the call */
-	bool known;	/* and the kernel knows it */
-	u32 notification;
-};
-
-/* Make the call; the directory is held, and its nodeid returned. */
-static u64 late_begin(struct kunit *test, const struct late_param *param,
-		      struct kunit_thread **caller)
-{
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op call = {
-		.path	= { param->path[0], param->path[1] },
-		.flags	= param->flags,
-	};
-	u64 dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-
-	fuse_fake_add(fx->server, "other", S_IFREG | 0644);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "other"), 0);
-	fuse_fx_hold(fx, "dir");
-	if (param->there)
-		fuse_fake_add(fx->server, "dir/config", S_IFREG | 0644);
-	if (param->known)
-		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/config"), 0);
-	*caller = fuse_fx_run_to(fx, param->call, &call, param->opcode, FUSE_FAKE_STOP_BEHIND);
-	return dir;
+	return fuse_fx_run(fx, fuse_fx_do_stat, &stat);
 }
 
 static const struct late_param late_params[] = {
-	{ "lookup", fuse_fx_do_stat, { "dir/config" }, 0, FUSE_LOOKUP },
-	{ "lookup expire", fuse_fx_do_stat, { "dir/config" }, 0, FUSE_LOOKUP,
+	{ "lookup", fuse_fx_do_stat, { "dir/file" }, FUSE_LOOKUP },
+	{ "lookup expire", fuse_fx_do_stat, { "dir/file" }, FUSE_LOOKUP,
 	  .notification = FUSE_EXPIRE_ONLY },
-	{ "revalidate", fuse_fx_do_stat, { "dir/config" }, LOOKUP_REVAL, FUSE_LOOKUP, true, true },
-	{ "revalidate expire", fuse_fx_do_stat, { "dir/config" }, LOOKUP_REVAL, FUSE_LOOKUP, true,
+	{ "revalidate", fuse_fx_do_stat, { "dir/file" }, FUSE_LOOKUP, LOOKUP_REVAL, true, true },
+	{ "revalidate expire", fuse_fx_do_stat, { "dir/file" }, FUSE_LOOKUP, LOOKUP_REVAL, true,
 	  true, FUSE_EXPIRE_ONLY },
-	{ "readdirplus", fuse_fx_do_readdir, { "dir" }, 0, FUSE_READDIRPLUS, true, true },
-	{ "create", fuse_fx_do_open, { "dir/config" }, O_CREAT | O_RDWR, FUSE_CREATE },
-	{ "mknod", fuse_fx_do_mknod, { "dir/config" }, 0, FUSE_MKNOD },
-	{ "mkdir", fuse_fx_do_mkdir, { "dir/config" }, 0, FUSE_MKDIR },
-	{ "symlink", fuse_fx_do_symlink, { "dir/config" }, 0, FUSE_SYMLINK },
-	{ "link", fuse_fx_do_link, { "other", "dir/config" }, 0, FUSE_LINK },
-	{ "rename", fuse_fx_do_rename, { "other", "dir/config" }, 0, FUSE_RENAME },
-	{ "exchange", fuse_fx_do_rename, { "other", "dir/config" }, RENAME_EXCHANGE,
-	  FUSE_RENAME2, true, true },
+	{ "readdirplus", fuse_fx_do_readdir, { "dir" }, FUSE_READDIRPLUS, 0, true, true },
+	{ "create", fuse_fx_do_open, { "dir/file" }, FUSE_CREATE, O_CREAT | O_RDWR },
+	{ "mknod", fuse_fx_do_mknod, { "dir/file" }, FUSE_MKNOD },
+	{ "mkdir", fuse_fx_do_mkdir, { "dir/file" }, FUSE_MKDIR },
+	{ "symlink", fuse_fx_do_symlink, { "dir/file" }, FUSE_SYMLINK },
+	{ "link", fuse_fx_do_link, { "dir/other", "dir/file" }, FUSE_LINK },
+	{ "rename", fuse_fx_do_rename, { "dir/other", "dir/file" }, FUSE_RENAME },
+	{ "exchange", fuse_fx_do_rename, { "dir/other", "dir/file" }, FUSE_RENAME2,
+	  RENAME_EXCHANGE, true, true },
 };
 
 KUNIT_ARRAY_PARAM_DESC(late, late_params, name);
@@ -127,354 +161,132 @@ static void late_answer(struct kunit *test)
 {
 	const struct late_param *param = test->param_value;
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op notify = { .path = { "config" }, .flags = param->notification };
-	struct kunit_thread *caller, *server;
+	struct kunit_thread *server;
+	struct late late;
 	bool there;
 
-	notify.parent = late_begin(test, param, &caller);
-	there = fuse_fake_find(fx->server, notify.parent, "config");
+	late_begin(&late, test, param, FUSE_FAKE_STOP_BEHIND);
+	there = fuse_fake_find(fx->server, late.notify.parent, "file");
 	if (there)
-		fuse_fake_remove(fx->server, "dir/config");
+		fuse_fake_remove(fx->server, "dir/file");
 	else
-		fuse_fake_add(fx->server, "dir/config", S_IFREG | 0644);
-	server = fuse_fx_run(fx, fuse_fx_do_notify, &notify);
+		fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	server = fuse_fx_run(fx, fuse_fx_do_notify, &late.notify);
 	/* It may wait for the reply: only what is cached then is tested. */
 	kunit_thread_wait(server);
-	let_go(fx, caller);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(server, NULL));
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/config"), there ? -ENOENT : 0);
+	fuse_fake_let_go(fx->server);
+	kunit_thread_join(late.caller, NULL);
+	kunit_thread_join(server, NULL);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), there ? -ENOENT : 0);
 	/* What is renamed meanwhile may lose its timeout under its new name, too. */
 	if (param->call == fuse_fx_do_rename)
-		fuse_fake_take_back(fx->server, FUSE_ROOT_ID, "other", false);
+		fuse_fake_take_back(fx->server, late.notify.parent, "other", false);
 }
 
-/* Attributes of the directory that were asked for before a notification are not cached. */
-static void late_attributes(struct kunit *test)
-{
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op getattr = { .path = { "dir" } };
-	struct kunit_thread *caller;
-	u64 dir;
-
-	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
-
-	caller = fuse_fx_run_to(fx, fuse_fx_do_getattr, &getattr, FUSE_GETATTR,
-				FUSE_FAKE_STOP_BEHIND);
-	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "file"), 0);
-	let_go(fx, caller);
-	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "dir"), 1);
-}
-
-/* Calls whose answers make a node known, or tell of one that is known. */
-static const struct late_param late_node_params[] = {
-	{ "lookup", fuse_fx_do_open, { "dir/config" }, O_RDWR, FUSE_LOOKUP, true },
-	{ "readdirplus", fuse_fx_do_readdir, { "dir" }, 0, FUSE_READDIRPLUS, true },
-	{ "create", fuse_fx_do_open, { "dir/config" }, O_CREAT | O_RDWR, FUSE_CREATE },
-	{ "mknod", fuse_fx_do_mknod, { "dir/config" }, 0, FUSE_MKNOD },
-	{ "mkdir", fuse_fx_do_mkdir, { "dir/config" }, 0, FUSE_MKDIR },
-	{ "symlink", fuse_fx_do_symlink, { "dir/config" }, 0, FUSE_SYMLINK },
-	{ "link", fuse_fx_do_link, { "other", "dir/config" }, 0, FUSE_LINK },
+/* Calls whose answers have attributes: of the directory, or of a node. */
+static const struct late_param late_attributes_params[] = {
+	{ "directory", fuse_fx_do_getattr, { "dir" }, FUSE_GETATTR, 0, true, true },
+	{ "lookup", fuse_fx_do_open, { "dir/file" }, FUSE_LOOKUP, O_RDWR, true },
+	{ "readdirplus", fuse_fx_do_readdir, { "dir" }, FUSE_READDIRPLUS, 0, true },
+	{ "create", fuse_fx_do_open, { "dir/file" }, FUSE_CREATE, O_CREAT | O_RDWR },
+	{ "mknod", fuse_fx_do_mknod, { "dir/file" }, FUSE_MKNOD },
+	{ "mkdir", fuse_fx_do_mkdir, { "dir/file" }, FUSE_MKDIR },
+	{ "symlink", fuse_fx_do_symlink, { "dir/file" }, FUSE_SYMLINK },
+	{ "link", fuse_fx_do_link, { "dir/other", "dir/file" }, FUSE_LINK },
 };
 
-KUNIT_ARRAY_PARAM_DESC(late_node, late_node_params, name);
+KUNIT_ARRAY_PARAM_DESC(late_attributes, late_attributes_params, name);
 
-/* The attributes in an answer are stale if the nodeid is notified before the answer arrives. */
-static void late_node(struct kunit *test)
+/*
+ * Attributes in an answer are stale if a name in the directory, or the nodeid, is notified
+ * before the answer arrives.
+ */
+static void late_attributes(struct kunit *test)
 {
 	const struct late_param *param = test->param_value;
+	bool directory = param->opcode == FUSE_GETATTR;
 	struct fuse_fixture *fx = test->priv;
-	struct path path = { .mnt = fx->mnt };
-	struct kunit_thread *caller;
 	unsigned int asked;
-	struct kstat stat;
+	struct late late;
 	u64 node;
 
-	node = fuse_fake_find(fx->server, late_begin(test, param, &caller), "config");
-	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, node),
-			param->opcode == FUSE_LINK ? 0 : -ENOENT);
+	late_begin(&late, test, param, FUSE_FAKE_STOP_BEHIND);
+	node = fuse_fake_find(fx->server, late.notify.parent, "file");
+	if (directory)
+		FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, late.notify.parent, "file"), 0);
+	else
+		FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, node),
+				param->opcode == FUSE_LINK ? 0 : -ENOENT);
 	/* An open may be the first who asks. */
 	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
-	let_go(fx, caller);
-
-	path.dentry = fuse_fx_hold_cached(fx, fuse_fx_hold(fx, "dir"), "config");
-	KUNIT_ASSERT_NOT_NULL(test, path.dentry);
-	FUSE_EXPECT_ERR(test, vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0), 0);
+	fuse_fake_let_go(fx->server);
+	kunit_thread_join(late.caller, NULL);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, directory ? "dir" : "dir/file"), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
 }
 
-/*
- * Link a file, which is asked about before the server makes the link. If it had @other,
- * which the server then removes, i_nlink is the same afterwards.
- */
-static struct dentry *link_overtaken_file(struct fuse_fixture *fx, const char *file,
-					  const char *new, const char *other)
+/* The answer to a GETATTR does not bring back the links that a delete has taken. */
+static void late_links(struct kunit *test)
 {
-	struct fuse_fx_op link = { .path = { file, new } };
-	struct fuse_fx_op getattr = { fx, .path = { file } };
-	struct kunit_thread *caller;
-	struct dentry *dentry;
+	static const struct late_param getattr = {
+		"getattr", fuse_fx_do_getattr, { "link" }, FUSE_GETATTR, 0, true, true
+	};
+	struct fuse_fixture *fx = test->priv;
+	struct late late;
 
-	fuse_fake_add(fx->server, file, S_IFREG | 0644);
-	if (other)
-		fuse_fake_link(fx->server, file, other);
-	dentry = fuse_fx_hold(fx, file);
-	caller = fuse_fx_run_to(fx, fuse_fx_do_link, &link, FUSE_LINK, FUSE_FAKE_STOP_BEFORE);
-	FUSE_EXPECT_ERR(fx->test, fuse_fx_do_getattr(&getattr), 0);
-	fx->server->file_size++;
-	if (other)
-		fuse_fake_remove(fx->server, other);
+	late_begin(&late, test, &getattr, FUSE_FAKE_STOP_BEHIND);
+	fuse_fake_remove(fx->server, "dir/file");
+	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, late.notify.parent, late.nodeid, "file", 0), 0);
 	fuse_fake_let_go(fx->server);
-	expect_return(fx, caller, "link", 0);
-	return dentry;
+	expect_return(fx, late.caller, "getattr", 0);
+	late_expect_links(fx, late.file, 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "link"), 1);
+	late_expect_links(fx, late.file, 1);
 }
+
+static const struct link_param {
+	const char *name;
+	bool removed;		/* another link is, so that i_nlink is the same afterwards */
+	bool looked_at;
+} link_params[] = {
+	{ "more links", false, true },
+	{ "as many links", true, true },
+	{ "not looked at", false, false },
+};
+
+KUNIT_ARRAY_PARAM_DESC(link, link_params, name);
 
 /* A GETATTR that was answered before the LINK does not leave old attributes cached. */
 static void link_overtaken(struct kunit *test)
 {
+	static const struct late_param link = {
+		"link", fuse_fx_do_link, { "dir/file", "dir/new" }, FUSE_LINK, 0, true, true
+	};
+	const struct link_param *param = test->param_value;
 	struct fuse_fixture *fx = test->priv;
-	struct path path = { .mnt = fx->mnt };
-	struct kstat stat;
+	struct fuse_fx_op getattr = { fx, .path = { "dir/file" } };
+	struct late late;
 
-	path.dentry = link_overtaken_file(fx, "file", "new", NULL);
-	FUSE_EXPECT_ERR(test, vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0), 0);
-	KUNIT_EXPECT_EQ(test, stat.nlink, 2);
-	KUNIT_EXPECT_EQ(test, stat.size, fx->server->file_size);
-
-	path.dentry = link_overtaken_file(fx, "same", "number", "of links");
-	FUSE_EXPECT_ERR(test, vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0), 0);
-	KUNIT_EXPECT_EQ(test, stat.size, fx->server->file_size);
-
-	/* If nobody looks, unlink() does not count an old i_nlink down to 0: link() would fail. */
-	link_overtaken_file(fx, "one", "two", NULL);
-	FUSE_EXPECT_ERR(test, fuse_fx_unlink(fx, "one"), 0);
-	FUSE_EXPECT_ERR(test, fuse_fx_link(fx, "two", "three"), 0);
-
-	/* But if nobody asked, the answer that comes with the name is enough. */
-	FUSE_EXPECT_ERR(test, fuse_fx_mknod(fx, "other"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "other"), 0);
-}
-
-/* What takes the name away while a delete of it waits; the file has another link. */
-static const struct late_param delete_overtaken_params[] = {
-	{ "rename", fuse_fx_do_rename, { "dir/config", "dir/new" }, 0, FUSE_RENAME },
-	{ "move", fuse_fx_do_rename, { "dir/config", "config" }, 0, FUSE_RENAME },
-	{ "unlink", fuse_fx_do_unlink, { "dir/config" }, 0, FUSE_UNLINK },
-};
-
-KUNIT_ARRAY_PARAM_DESC(delete_overtaken, delete_overtaken_params, name);
-
-/* The file does not lose the link that it has in the end. */
-static void delete_overtaken(struct kunit *test)
-{
-	const struct late_param *param = test->param_value;
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op call = { .path = { param->path[0], param->path[1] } };
-	struct fuse_fx_op delete = { .path = { "config" } };
-	struct kunit_thread *server, *caller;
-	struct dentry *file;
-
-	delete.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	delete.child = fuse_fake_add(fx->server, "dir/config", S_IFREG | 0644);
-	fuse_fake_link(fx->server, "dir/config", "dir/other");
-	file = fuse_fx_hold(fx, "dir/config");
-	caller = fuse_fx_run_to(fx, param->call, &call, param->opcode, FUSE_FAKE_STOP_BEFORE);
-	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
-	if (kunit_thread_wait(server) == KUNIT_THREAD_ENDED)
-		kunit_skip(test, "the delete does not wait");
+	late_begin(&late, test, &link, FUSE_FAKE_STOP_BEFORE);
+	FUSE_EXPECT_ERR(test, fuse_fx_do_getattr(&getattr), 0);
+	fx->server->file_size++;
+	if (param->removed)
+		fuse_fake_remove(fx->server, "link");
 	fuse_fake_let_go(fx->server);
-	expect_return(fx, caller, param->name, 0);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(server, NULL));
-	KUNIT_EXPECT_NE(test, d_inode(file)->i_nlink, 0);
-	/* What is renamed meanwhile may lose its timeout under its new name, too. */
-	fuse_fake_take_back(fx->server, delete.parent, "new", false);
-	fuse_fake_take_back(fx->server, FUSE_ROOT_ID, "config", false);
-}
-
-/*
- * A delete may wait for i_rwsem of the entry's inode, and another call for the delete:
- * all of them end.
- */
-static void delete_waits(struct kunit *test)
-{
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op mkdir = { .path = { "dir/new" } };
-	struct fuse_fx_op delete = { .path = { "file" } };
-	struct fuse_fx_op chmod = { .path = { "dir/file" } };
-	struct kunit_thread *server, *caller, *changer;
-	struct dentry *dir, *file;
-
-	delete.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	delete.child = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	dir = fuse_fx_hold(fx, "dir");
-	file = fuse_fx_hold(fx, "dir/file");
-
-	changer = fuse_fx_run_to(fx, fuse_fx_do_chmod, &chmod, FUSE_SETATTR,
-				 FUSE_FAKE_STOP_BEFORE);
-	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
-	/* A fix whose delete does not wait has to be right as well. */
-	kunit_thread_sleeps_on_rwsem(server, &d_inode(file)->i_rwsem);
-	caller = fuse_fx_run(fx, fuse_fx_do_mkdir, &mkdir);
-	kunit_thread_sleeps_on_rwsem(caller, &d_inode(dir)->i_rwsem);
-
-	fuse_fake_let_go(fx->server);
-	expect_return(fx, changer, "chmod", 0);
-	expect_return(fx, server, "the delete", 0);
-	expect_return(fx, caller, "mkdir", 0);
-}
-
-/* What a delete waits for. */
-static const struct delete_killed_param {
-	const char *name;
-	int (*call)(struct fuse_fx_op *op);
-	const char *path;
-	u32 opcode;
-} delete_killed_params[] = {
-	{ "directory", fuse_fx_do_mkdir, "dir/new", FUSE_MKDIR },
-	{ "node", fuse_fx_do_chmod, "dir/file", FUSE_SETATTR },
-};
-
-KUNIT_ARRAY_PARAM_DESC(delete_killed, delete_killed_params, name);
-
-/*
- * A server that is killed while its delete waits for a request can exit. Else its
- * /dev/fuse would stay open, and the request would not end before somebody aborts the
- * connection.
- */
-static void delete_killed(struct kunit *test)
-{
-	const struct delete_killed_param *param = test->param_value;
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op call = { .path = { param->path } };
-	struct fuse_fx_op delete = { .path = { "file" } };
-	struct kunit_thread *server, *caller;
-	struct dentry *dir, *file;
-	struct inode *inode;
-
-	delete.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	delete.child = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	dir = fuse_fx_hold(fx, "dir");
-	file = fuse_fx_hold(fx, "dir/file");
-	inode = d_inode(param->opcode == FUSE_MKDIR ? dir : file);
-	caller = fuse_fx_run_to(fx, param->call, &call, param->opcode, FUSE_FAKE_STOP_BEFORE);
-	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
-	/* A fix whose delete does not wait is right as well. */
-	if (!kunit_thread_sleeps_on_rwsem(server, &inode->i_rwsem)) {
-		expect_return(fx, server, "the delete", 0);
-		return;
-	}
-	kunit_thread_kill(server);
-	KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_rwsem(server, &inode->i_rwsem));
-	fuse_fake_let_go(fx->server);
-	expect_return(fx, server, "the delete", -EINTR);
-	expect_return(fx, caller, param->name, 0);
-	KUNIT_EXPECT_NE(test, d_inode(file)->i_nlink, 0);
-}
-
-/* Calls that overtake an old answer about the entry, which is revalidated. */
-static const struct overtaking_param {
-	const char *name;
-	const char *to;		/* it is renamed to this */
-} overtaking_params[] = {
-	{ "asked again", "dir/file" },
-	{ "renamed", "dir/new" },
-	{ "moved", "out/file" },
-};
-
-KUNIT_ARRAY_PARAM_DESC(overtaking, overtaking_params, name);
-
-/*
- * The old answer neither takes the place of a newer one about the same name, nor is it
- * believed of the name that the entry has by then.
- */
-static void late_answer_overtaken(struct kunit *test)
-{
-	const struct overtaking_param *param = test->param_value;
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op revalidate = { .path = { "dir/file" }, .flags = LOOKUP_REVAL };
-	struct kunit_thread *caller;
-	u64 dir, out;
-
-	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	out = fuse_fake_add(fx->server, "out", S_IFDIR | 0755);
-	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "out"), 0);
-
-	caller = fuse_fx_run_to(fx, fuse_fx_do_stat, &revalidate, FUSE_LOOKUP,
-				FUSE_FAKE_STOP_BEHIND);
-	if (strcmp(param->to, "dir/file"))
-		FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "dir/file", param->to, 0), 0);
-	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, param->to[0] == 'o' ? out : dir, 0,
-					     kbasename(param->to), FUSE_EXPIRE_ONLY), 0);
-	/* If it has kept its name, it is asked for and cached again. */
-	if (!strcmp(param->to, "dir/file"))
+	expect_return(fx, late.caller, "link", 0);
+	if (param->looked_at) {
 		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
-	let_go(fx, caller);
-}
-
-/* A new entry is only asked for again, if its answer is old: it is not dropped. */
-static void late_answer_kept(struct kunit *test)
-{
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op stat = { .path = { "dir/file" } };
-	struct fuse_fx_op expire = { .path = { "file" }, .flags = FUSE_EXPIRE_ONLY };
-	struct kunit_thread *caller;
-	struct dentry *dir, *file;
-
-	expire.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	dir = fuse_fx_hold(fx, "dir");
-	caller = fuse_fx_run_to(fx, fuse_fx_do_stat, &stat, FUSE_LOOKUP,
-				FUSE_FAKE_STOP_BEHIND);
-	notify_meanwhile(fx, expire, -ENOENT);
-	let_go(fx, caller);
-	file = fuse_fx_hold_cached(fx, dir, "file");
-	KUNIT_ASSERT_NOT_NULL(test, file);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
-	KUNIT_EXPECT_FALSE(test, d_unhashed(file));
-}
-
-/* An answer on its way is cached, if no notification came that makes it stale. */
-static void late_answer_beside(struct kunit *test)
-{
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op stat = { .path = { "dir/file" } };
-	struct fuse_fx_op other = { .path = { "other" } };
-	struct kunit_thread *caller, *server;
-
-	other.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	fuse_fx_hold(fx, "dir");
-	/* The name itself, but before it is asked for. */
-	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, other.parent, "file"), -ENOENT);
-	caller = fuse_fx_run_to(fx, fuse_fx_do_stat, &stat, FUSE_LOOKUP,
-				FUSE_FAKE_STOP_BEHIND);
-	/* The same name in another directory. */
-	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "file"), -ENOENT);
-	/* Another name in this directory: that may wait. */
-	server = fuse_fx_run(fx, fuse_fx_do_notify, &other);
-	kunit_thread_wait(server);
-	let_go(fx, caller);
-	expect_return(fx, server, "the notification", -ENOENT);
-}
-
-/* An old answer to READDIRPLUS does not set a dentry back to the epoch of the request. */
-static void late_epoch(struct kunit *test)
-{
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op readdir = { .path = { "dir" } };
-	struct kunit_thread *caller;
-
-	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
-	caller = fuse_fx_run_to(fx, fuse_fx_do_readdir, &readdir, FUSE_READDIRPLUS,
-				FUSE_FAKE_STOP_BEHIND);
-	FUSE_EXPECT_ERR(test, fuse_fx_inc_epoch(fx), 0);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
-	let_go(fx, caller);
+		KUNIT_EXPECT_EQ(test, d_inode(late.file)->i_nlink, param->removed ? 2 : 3);
+		KUNIT_EXPECT_EQ(test, i_size_read(d_inode(late.file)), fx->server->file_size);
+	}
+	/* unlink() does not count an old i_nlink down to 0: link() would fail. */
+	FUSE_EXPECT_ERR(test, fuse_fx_unlink(fx, "dir/file"), 0);
+	if (!param->removed)
+		FUSE_EXPECT_ERR(test, fuse_fx_unlink(fx, "link"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_link(fx, "dir/new", "dir/third"), 0);
+	/* If nobody asked, the answer that comes with the name is enough. */
+	FUSE_EXPECT_ERR(test, fuse_fx_mknod(fx, "made"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "made"), 0);
 }
 
 /*
@@ -485,7 +297,6 @@ static void late_epoch(struct kunit *test)
 static void late_answer_moved(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op stat = { .path = { "dir/old" } };
 	struct fuse_fx_op old = { .path = { "old" } };
 	struct fuse_fake_hook *hold, *again;
 	struct kunit_thread *caller;
@@ -495,11 +306,12 @@ static void late_answer_moved(struct kunit *test)
 	fuse_fake_add(fx->server, "dir/old", S_IFDIR | 0755);
 	fuse_fx_hold(fx, "dir");
 	hold = fuse_fake_hold(fx->server, FUSE_LOOKUP, FUSE_FAKE_STOP_BEHIND);
-	caller = fuse_fx_run(fx, fuse_fx_do_stat, &stat);
+	caller = run_stat(fx, "dir/old");
 	fuse_fake_hold_wait(hold);
-	fuse_fake_rename(fx->server, "dir/old", "dir/new");
+	fuse_fake_link(fx->server, "dir/old", "dir/new");
+	fuse_fake_remove(fx->server, "dir/old");
 	notify_meanwhile(fx, old, -ENOENT);
-	FUSE_EXPECT_ERR(test, stat_meanwhile(fx, "dir/new"), 0);
+	expect_return(fx, run_stat(fx, "dir/new"), "stat", 0);
 	fuse_fake_add(fx->server, "dir/old", S_IFDIR | 0755);
 	again = fuse_fake_hold(fx->server, FUSE_LOOKUP, FUSE_FAKE_STOP_BEHIND);
 	fuse_fake_unhook(hold);
@@ -513,254 +325,304 @@ static void late_answer_moved(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/old"), -ENOENT);
 }
 
-/* An old listing leads to a node that has been replaced: the new one stays cached. */
-static void late_answer_replaced(struct kunit *test)
+/* The entry is renamed, or asked for again, before an old answer about it arrives. */
+static const struct late_param overtaking_params[] = {
+	{ "asked again", fuse_fx_do_stat, { "dir/file" }, FUSE_LOOKUP, LOOKUP_REVAL, true, true,
+	  FUSE_EXPIRE_ONLY },
+	{ "renamed", fuse_fx_do_stat, { "dir/file" }, FUSE_LOOKUP, LOOKUP_REVAL, true, true,
+	  FUSE_EXPIRE_ONLY, "dir/new" },
+	{ "moved", fuse_fx_do_stat, { "dir/file" }, FUSE_LOOKUP, LOOKUP_REVAL, true, true,
+	  FUSE_EXPIRE_ONLY, "file" },
+	{ "replaced", fuse_fx_do_readdir, { "dir" }, FUSE_READDIRPLUS, 0, true },
+	{ "epoch", fuse_fx_do_readdir, { "dir" }, FUSE_READDIRPLUS, 0, true, true, .epoch = true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(overtaking, overtaking_params, name);
+
+/*
+ * The old answer does not take the place of a newer one about the same name, is not
+ * believed of the name that the entry has by then, and does not drop it.
+ */
+static void late_answer_overtaken(struct kunit *test)
 {
+	const struct late_param *param = test->param_value;
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op readdir = { .path = { "dir" } };
-	struct fuse_fx_op inval = { .path = { "file" } };
-	struct kunit_thread *caller;
+	struct late late;
 
-	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	caller = fuse_fx_run_to(fx, fuse_fx_do_readdir, &readdir, FUSE_READDIRPLUS,
-				FUSE_FAKE_STOP_BEHIND);
-	fuse_fake_remove(fx->server, "dir/file");
-	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	notify_meanwhile(fx, inval, -ENOENT);
-	FUSE_EXPECT_ERR(test, stat_meanwhile(fx, "dir/file"), 0);
-	let_go(fx, caller);
+	late_begin(&late, test, param, FUSE_FAKE_STOP_BEHIND);
+	if (param->notified)
+		FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "dir/file", param->notified, 0), 0);
+	if (!param->known) {
+		fuse_fake_remove(fx->server, "dir/file");
+		fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	}
+	if (param->epoch)
+		FUSE_EXPECT_ERR(test, fuse_fx_inc_epoch(fx), 0);
+	else
+		notify_meanwhile(fx, late.notify, param->known ? 0 : -ENOENT);
+	if (!param->notified)
+		expect_return(fx, run_stat(fx, "dir/file"), "stat", 0);
+	fuse_fake_let_go(fx->server);
+	kunit_thread_join(late.caller, NULL);
 }
 
-static const bool late_listings[] = { false, true };
+/* Notifications that leave the dentry in place, and those that are about something else. */
+static const struct late_param kept_params[] = {
+	{ "expired", fuse_fx_do_stat, { "dir/file" }, FUSE_LOOKUP, .there = true,
+	  .notification = FUSE_EXPIRE_ONLY },
+	{ "elsewhere", fuse_fx_do_stat, { "dir/file" }, FUSE_LOOKUP, .there = true,
+	  .notified = "file" },
+};
 
-static void late_listing_desc(const bool *empty, char *desc)
+KUNIT_ARRAY_PARAM_DESC(kept, kept_params, name);
+
+/* What a lookup has found is not dropped: it is asked for again if that was notified. */
+static void late_answer_kept(struct kunit *test)
 {
-	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s", *empty ? "empty" : "with a name");
+	const struct late_param *param = test->param_value;
+	struct fuse_fixture *fx = test->priv;
+	struct dentry *file;
+	struct late late;
+
+	late_begin(&late, test, param, FUSE_FAKE_STOP_BEHIND);
+	notify_meanwhile(fx, late.notify, -ENOENT);
+	/* Another name in this directory, too: else the version of the name does not matter. */
+	late.notify.path[0] = "new";
+	late.notify.parent = get_node_id(d_inode(late.dir));
+	notify_meanwhile(fx, late.notify, -ENOENT);
+	fuse_fake_let_go(fx->server);
+	kunit_thread_join(late.caller, NULL);
+	file = fuse_fx_hold_cached(fx, late.dir, "file");
+	KUNIT_ASSERT_NOT_NULL(test, file);
+	if (param->notification)
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
+	KUNIT_EXPECT_FALSE(test, d_unhashed(file));
 }
 
-KUNIT_ARRAY_PARAM(late_listing, late_listings, late_listing_desc);
+static const struct listing_param {
+	const char *name;
+	bool there;			/* "dir/file" is in the first listing */
+	bool notified;			/* it is removed, and "dir/other" made, before the second */
+	unsigned int answered;		/* requests of the first one until the notification */
+} listing_params[] = {
+	{ "with a name", true, true, 1 },
+	{ "empty", false, true, 1 },
+	/* OPENDIR and READDIRPLUS, but not what asks for the rest */
+	{ "in part", true, true, 2 },
+	{ "not notified", true, false, 1 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(listing, listing_params, name);
 
 /*
  * Two listings fill the cache at the same time, one of them asked for before the
- * notification: that one does not go into the cache, even if it is the first to arrive. Nor
- * does an empty one say that the cache is complete.
+ * notification: that one is not cached, even if it arrives first. If it is empty it does not
+ * mark the cache as complete, and the new one is not appended to what is cached. Without a
+ * notification, the first one that ends fills the cache.
  */
 static void late_listing(struct kunit *test)
 {
-	bool empty = *(const bool *)test->param_value;
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op readdir = { .path = { "dir" } };
-	struct fuse_fx_op inval = { .path = { empty ? "other" : "file" } };
-	struct fuse_fake_hook *hold, *hold_new;
-	struct kunit_thread *old, *new;
-
-	fx->server->cache_dir = true;
-	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	if (!empty)
-		fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, empty ? "dir" : "dir/file"), 0);
-	hold = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEHIND);
-	old = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
-	fuse_fake_hold_wait(hold);
-	if (!empty)
-		fuse_fake_remove(fx->server, "dir/file");
-	fuse_fake_add(fx->server, "dir/other", S_IFREG | 0644);
-	notify_meanwhile(fx, inval, empty ? -ENOENT : 0);
-	hold_new = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEFORE);
-	new = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
-	fuse_fake_hold_wait(hold_new);
-	fuse_fake_unhook(hold);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(old, NULL));
-	fuse_fake_unhook(hold_new);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(new, NULL));
-	KUNIT_EXPECT_FALSE(test, fuse_fx_lists(fx, "dir", "file"));
-	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "other"));
-}
-
-/*
- * A listing began before the notification, and part of it is in the cache. One that begins
- * afterwards does not go on there.
- */
-static void late_listing_rest(struct kunit *test)
-{
+	const struct listing_param *param = test->param_value;
+	bool there = param->there && !param->notified;
 	struct fuse_fixture *fx = test->priv;
 	struct fuse_fx_op readdir = { .path = { "dir", "file" } };
-	struct fuse_fx_op inval = { .path = { "file" } };
+	struct fuse_fx_op inval = { .path = { param->there ? "file" : "other" } };
 	struct fuse_fake_hook *hold, *hold_new;
 	struct kunit_thread *old, *new;
-
-	fx->server->cache_dir = true;
-	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fake_add(fx->server, "dir/first", S_IFREG | 0644);
-	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	fuse_fx_hold(fx, "dir");
-	/* OPENDIR, READDIRPLUS, and what asks for the rest */
-	hold = fuse_fake_hold(fx->server, 0, FUSE_FAKE_STOP_BEFORE);
-	hold->skip = 2;
-	old = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
-	fuse_fake_hold_wait(hold);
-	fuse_fake_remove(fx->server, "dir/file");
-	notify_meanwhile(fx, inval, 0);
-	hold_new = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEFORE);
-	new = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
-	fuse_fake_hold_wait(hold_new);
-	fuse_fake_unhook(hold);
-	expect_return(fx, old, "a listing with 'file'", 1);
-	fuse_fake_unhook(hold_new);
-	expect_return(fx, new, "a listing without 'file'", 0);
-}
-
-/* Two listings at the same time, and no notification: the first that ends fills the cache. */
-static void listings_at_once(struct kunit *test)
-{
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op readdir = { .path = { "dir", "file" } };
-	struct fuse_fake_hook *hold;
-	struct kunit_thread *first;
 	unsigned int asked;
 
 	fx->server->cache_dir = true;
-	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	fuse_fx_hold(fx, "dir");
-	hold = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEHIND);
-	first = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
+	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	if (param->answered > 1)
+		fuse_fake_add(fx->server, "dir/first", S_IFREG | 0644);
+	if (param->there)
+		fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, param->there ? "dir/file" : "dir"), 0);
+	hold = fuse_fake_hold(fx->server, 0, FUSE_FAKE_STOP_BEHIND);
+	hold->skip = param->answered;
+	old = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
 	fuse_fake_hold_wait(hold);
-	fuse_fx_run_to(fx, fuse_fx_do_readdir, &readdir, FUSE_READDIRPLUS,
-		       FUSE_FAKE_STOP_BEHIND);
+	if (param->notified) {
+		if (param->there)
+			fuse_fake_remove(fx->server, "dir/file");
+		fuse_fake_add(fx->server, "dir/other", S_IFREG | 0644);
+		notify_meanwhile(fx, inval, param->there ? 0 : -ENOENT);
+	}
+	hold_new = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEFORE);
+	new = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
+	fuse_fake_hold_wait(hold_new);
 	fuse_fake_unhook(hold);
-	expect_return(fx, first, "the first listing", 1);
-	asked = fuse_fake_requests(fx->server, FUSE_READDIRPLUS) +
-		fuse_fake_requests(fx->server, FUSE_READDIR);
-	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
-	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_READDIRPLUS) +
-			fuse_fake_requests(fx->server, FUSE_READDIR), asked);
+	expect_return(fx, old, "the first listing", param->there);
+	if (!param->notified) {
+		asked = fuse_fake_requests(fx->server, FUSE_READDIRPLUS) +
+			fuse_fake_requests(fx->server, FUSE_READDIR);
+		KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
+		KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_READDIRPLUS) +
+				fuse_fake_requests(fx->server, FUSE_READDIR), asked);
+	}
+	fuse_fake_unhook(hold_new);
+	expect_return(fx, new, "the second listing", there);
+	KUNIT_EXPECT_EQ(test, fuse_fx_lists(fx, "dir", "file"), there);
+	KUNIT_EXPECT_EQ(test, fuse_fx_lists(fx, "dir", "other"), param->notified);
 }
 
-/* A delete waits for the directory's lock, but the name is stale at once. */
-static void delete_parent_locked(struct kunit *test)
-{
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op mkdir = { .path = { "dir/new" } };
-	struct fuse_fx_op delete = { .path = { "file" } };
-	struct kunit_thread *server, *caller;
-	unsigned int lookups;
-	struct dentry *dir;
+/* Calls that hold a lock which a delete takes: that of the directory, or of the node. */
+static const struct late_param delete_params[] = {
+	{ "mkdir", fuse_fx_do_mkdir, { "dir/new" }, FUSE_MKDIR, 0, true, true },
+	{ "chmod", fuse_fx_do_chmod, { "dir/file" }, FUSE_SETATTR, 0, true, true },
+};
 
-	delete.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	delete.child = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	dir = fuse_fx_hold(fx, "dir");
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
-	caller = fuse_fx_run_to(fx, fuse_fx_do_mkdir, &mkdir, FUSE_MKDIR,
-				FUSE_FAKE_STOP_BEFORE);
-	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
-	kunit_thread_sleeps_on_rwsem(server, &d_inode(dir)->i_rwsem);
+KUNIT_ARRAY_PARAM_DESC(delete, delete_params, name);
+
+/* Notify in a thread. Returns true if it waits for the lock; a fix need not wait for it. */
+static bool notify_sleeps(struct fuse_fixture *fx, struct late *late, u64 nodeid)
+{
+	late->notify.child = nodeid;
+	late->server = fuse_fx_run(fx, fuse_fx_do_notify, &late->notify);
+	return kunit_thread_sleeps_on_rwsem(late->server, late->rwsem);
+}
+
+/*
+ * While a delete waits for i_rwsem of the directory, the name is stale already. While it
+ * waits for that of the inode, it holds that of the directory: a stat() waits, and both end.
+ */
+static void delete_waits(struct kunit *test)
+{
+	const struct late_param *param = test->param_value;
+	struct fuse_fixture *fx = test->priv;
+	struct kunit_thread *looks;
+	unsigned int lookups;
+	struct late late;
+
+	late_begin(&late, test, param, FUSE_FAKE_STOP_BEFORE);
 	lookups = fuse_fake_requests(fx->server, FUSE_LOOKUP);
-	FUSE_EXPECT_ERR(test, stat_meanwhile(fx, "dir/file"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_LOOKUP), lookups + 1);
+	notify_sleeps(fx, &late, late.nodeid);
+	looks = run_stat(fx, "dir/file");
+	if (param->opcode == FUSE_MKDIR)
+		kunit_thread_join(looks, NULL);
+	else
+		kunit_thread_sleeps_on_rwsem(looks, &d_inode(late.dir)->i_rwsem);
 	fuse_fake_let_go(fx->server);
-	expect_return(fx, server, "the delete", 0);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(caller, NULL));
+	expect_return(fx, late.caller, param->name, 0);
+	expect_return(fx, late.server, "the delete", 0);
+	expect_return(fx, looks, "stat", 0);
+	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_LOOKUP), lookups + 1);
+}
+
+/*
+ * A server that is killed while its delete waits for a request can exit. Else its
+ * /dev/fuse would stay open, and the request would not end before somebody aborts the
+ * connection.
+ */
+static void delete_killed(struct kunit *test)
+{
+	const struct late_param *param = test->param_value;
+	struct fuse_fixture *fx = test->priv;
+	struct late late;
+
+	late_begin(&late, test, param, FUSE_FAKE_STOP_BEFORE);
+	if (!notify_sleeps(fx, &late, late.nodeid)) {
+		expect_return(fx, late.server, "the delete", 0);
+		return;
+	}
+	kunit_thread_kill(late.server);
+	KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_rwsem(late.server, late.rwsem));
+	fuse_fake_let_go(fx->server);
+	expect_return(fx, late.server, "the delete", -EINTR);
+	expect_return(fx, late.caller, param->name, 0);
+	late_expect_links(fx, late.file, 2);
 }
 
 /* What gets i_rwsem of the directory before a delete. */
 static const struct late_param delete_looked_up_params[] = {
 	{ "lookup", fuse_fx_do_stat, { "dir/none" } },
-	{ "link", fuse_fx_do_link, { "dir/other", "dir/file" } },
+	{ "link", fuse_fx_do_link, { "link", "dir/file" } },
 };
 
 KUNIT_ARRAY_PARAM_DESC(delete_looked_up, delete_looked_up_params, name);
 
 /*
  * While a delete waits, a lookup leaves a negative entry, or link() makes the name again.
- * In the end i_nlink is 0 if, and only if, there is no positive entry.
+ * In the end the file has two links if, and only if, there is a positive entry.
  */
 static void delete_looked_up(struct kunit *test)
 {
 	const struct late_param *param = test->param_value;
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op mkdir = { .path = { "dir/new" } };
 	struct fuse_fx_op call = { .path = { param->path[0], param->path[1] } };
-	struct fuse_fx_op stat = { .path = { "dir/file" } };
-	struct fuse_fx_op delete = { .path = { "file" } };
-	struct kunit_thread *server, *caller, *first, *looks;
-	struct rw_semaphore *rwsem;
-	struct dentry *dir, *file;
+	struct fuse_fixture *fx = test->priv;
+	struct kunit_thread *first, *looks = NULL;
+	struct late late;
+	bool positive;
 
-	delete.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	delete.child = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	fuse_fake_link(fx->server, "dir/file", "dir/other");
-	dir = fuse_fx_hold(fx, "dir");
-	file = fuse_fx_hold(fx, "dir/file");
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/other"), 0);
+	late_begin(&late, test, &delete_params[0], FUSE_FAKE_STOP_BEFORE);
 	fuse_fake_remove(fx->server, "dir/file");
-	rwsem = &d_inode(dir)->i_rwsem;
-	caller = fuse_fx_run_to(fx, fuse_fx_do_mkdir, &mkdir, FUSE_MKDIR,
-				FUSE_FAKE_STOP_BEFORE);
 	first = fuse_fx_run(fx, param->call, &call);
-	kunit_thread_sleeps_on_rwsem(first, rwsem);
-	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
-	kunit_thread_sleeps_on_rwsem(server, rwsem);
+	kunit_thread_sleeps_on_rwsem(first, late.rwsem);
+	notify_sleeps(fx, &late, late.nodeid);
 	/* If the first that waits is a reader, this one is woken with it, before the delete. */
-	looks = fuse_fx_run(fx, fuse_fx_do_stat, &stat);
-	kunit_thread_sleeps_on_rwsem(looks, rwsem);
+	if (param->call == fuse_fx_do_stat) {
+		looks = run_stat(fx, "dir/file");
+		kunit_thread_sleeps_on_rwsem(looks, late.rwsem);
+	}
 	fuse_fake_let_go(fx->server);
-	expect_return(fx, caller, "mkdir", 0);
-	expect_return(fx, server, "the delete", 0);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(first, NULL));
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(looks, NULL));
-	KUNIT_EXPECT_EQ(test, !!d_inode(file)->i_nlink,
-			!!(fuse_fx_cached(fx, dir, "file") & FUSE_FX_POSITIVE));
+	expect_return(fx, late.caller, "mkdir", 0);
+	expect_return(fx, late.server, "the delete", 0);
+	kunit_thread_join(first, NULL);
+	if (looks)
+		kunit_thread_join(looks, NULL);
+	positive = fuse_fx_cached(fx, late.dir, "file") & FUSE_FX_POSITIVE;
+	late_expect_links(fx, late.file, positive ? 2 : 0);
 }
 
-static const unsigned int rename_flags[] = { RENAME_EXCHANGE, 0 };
+/* What gives the name to another node, or takes it away, while a delete waits. */
+static const struct late_param race_delete_params[] = {
+	{ "exchange", fuse_fx_do_rename, { "dir/other", "dir/file" }, FUSE_RENAME2,
+	  RENAME_EXCHANGE, true, true },
+	{ "replace", fuse_fx_do_rename, { "dir/other", "dir/file" }, FUSE_RENAME, 0, true, true },
+	{ "rename", fuse_fx_do_rename, { "dir/file", "dir/new" }, FUSE_RENAME, 0, true, true },
+	{ "move", fuse_fx_do_rename, { "dir/file", "new" }, FUSE_RENAME, 0, true, true },
+	{ "unlink", fuse_fx_do_unlink, { "dir/file" }, FUSE_UNLINK, 0, true, true },
+};
 
-static void rename_flags_desc(const unsigned int *flags, char *desc)
-{
-	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s", *flags ? "exchange" : "over");
-}
+KUNIT_ARRAY_PARAM_DESC(race_delete, race_delete_params, name);
 
-KUNIT_ARRAY_PARAM(rename_flags, rename_flags, rename_flags_desc);
-
-/* A delete marks the node that has the name once it holds i_rwsem of the directory. */
+/*
+ * A delete marks the node that has the name once it holds i_rwsem of the directory. A file
+ * that had it before does not lose the link that it has in the end.
+ */
 static void race_delete(struct kunit *test)
 {
-	const unsigned int *flags = test->param_value;
-	struct fuse_fx_op rename = { .path = { "dir/new", "dir/old" }, .flags = *flags };
-	struct fuse_fx_op delete = { .path = { "old" } };
+	const struct late_param *param = test->param_value;
+	bool marks = param->path[1] && !strcmp(param->path[1], "dir/file");
 	struct fuse_fixture *fx = test->priv;
-	struct kunit_thread *server, *caller;
-	struct dentry *dir, *old, *new;
+	struct dentry *other;
+	struct late late;
+	bool removed;
+	u64 nodeid;
 
-	delete.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fx_add_neighbours(fx, "dir/");
-	fuse_fake_add(fx->server, "dir/old", S_IFDIR | 0755);
-	delete.child = fuse_fake_add(fx->server, "dir/new", S_IFDIR | 0755);
-	dir = fuse_fx_hold(fx, "dir");
-	old = fuse_fx_hold(fx, "dir/old");
-	new = fuse_fx_hold(fx, "dir/new");
-
-	caller = fuse_fx_run_to(fx, fuse_fx_do_rename, &rename, *flags ? FUSE_RENAME2 : FUSE_RENAME,
-				FUSE_FAKE_STOP_BEFORE);
-	server = fuse_fx_run(fx, fuse_fx_do_notify, &delete);
-	/* If it ends without waiting, it has to be right as well. */
-	kunit_thread_sleeps_on_rwsem(server, &d_inode(dir)->i_rwsem);
+	late_begin(&late, test, param, FUSE_FAKE_STOP_BEFORE);
+	nodeid = marks ? fuse_fake_find(fx->server, late.notify.parent, "other") : late.nodeid;
+	other = fuse_fx_hold_cached(fx, late.dir, "other");
+	KUNIT_ASSERT_NOT_NULL(test, other);
+	if (!notify_sleeps(fx, &late, nodeid) && !marks)
+		kunit_skip(test, "the delete does not wait");
 	fuse_fake_let_go(fx->server);
-	expect_return(fx, caller, "the rename of 'new' to 'old'", 0);
-	expect_return(fx, server, "the delete of 'old', which waited for it,", 0);
+	expect_return(fx, late.caller, param->name, 0);
+	if (marks)
+		expect_return(fx, late.server, "the delete of what has the name now", 0);
+	kunit_thread_join(late.server, NULL);
 	/* What is renamed meanwhile may lose its timeout under its new name, too. */
-	fuse_fake_take_back(fx->server, delete.parent, "new", false);
-	KUNIT_EXPECT_TRUE(test, d_unhashed(new));
-	KUNIT_EXPECT_TRUE(test, IS_DEADDIR(d_inode(new)));
-	KUNIT_EXPECT_TRUE(test, cant_mount(new));
-	KUNIT_EXPECT_EQ(test, d_inode(new)->i_nlink, 0);
-	if (!*flags)
+	fuse_fake_take_back_node(fx->server, late.nodeid);
+	late_expect(fx, "'other' is unhashed", d_unhashed(other), marks);
+	late_expect(fx, "'other' is DCACHE_CANT_MOUNT", cant_mount(other), marks);
+	late_expect(fx, "'other' has no links", !d_inode(other)->i_nlink, marks);
+	late_expect(fx, "'other' is S_DEAD", IS_DEADDIR(d_inode(other)), marks && d_is_dir(other));
+	removed = param->call == fuse_fx_do_unlink || (marks && !param->flags);
+	late_expect_links(fx, late.file, removed ? 1 : 2);
+	if (!param->flags)
 		return;
-	KUNIT_EXPECT_FALSE(test, d_unhashed(old));
-	KUNIT_EXPECT_FALSE(test, IS_DEADDIR(d_inode(old)));
-	KUNIT_EXPECT_FALSE(test, cant_mount(old));
-	KUNIT_EXPECT_NE(test, d_inode(old)->i_nlink, 0);
+	late_expect(fx, "'file' is unhashed", d_unhashed(late.file), false);
+	late_expect(fx, "'file' is DCACHE_CANT_MOUNT", cant_mount(late.file), false);
 }
 
 /*
@@ -769,51 +631,39 @@ static void race_delete(struct kunit *test)
  */
 static void create_hashed(struct kunit *test)
 {
+	static const struct late_param create = {
+		"open", fuse_fx_do_open, { "dir/file" }, FUSE_CREATE, O_RDWR | O_CREAT, false, true
+	};
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op create = { .path = { "dir/new" }, .flags = O_RDWR | O_CREAT };
-	struct fuse_fx_op inval = { .path = { "new" } };
-	struct kunit_thread *server, *caller;
-	struct dentry *dir;
+	struct late late;
 	bool ended;
 
-	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/new"), -ENOENT);
-	dir = fuse_fx_hold(fx, "dir");
-	caller = fuse_fx_run_to(fx, fuse_fx_do_open, &create, FUSE_CREATE,
-				FUSE_FAKE_STOP_BEFORE);
-	server = fuse_fx_run(fx, fuse_fx_do_notify, &inval);
-	ended = !kunit_thread_sleeps_on_rwsem(server, &d_inode(dir)->i_rwsem);
+	late_begin(&late, test, &create, FUSE_FAKE_STOP_BEFORE);
+	ended = !notify_sleeps(fx, &late, 0);
 	fuse_fake_let_go(fx->server);
-	expect_return(fx, caller, "open", 0);
-	expect_return(fx, server, "the notification", 0);
+	expect_return(fx, late.caller, "open", 0);
+	expect_return(fx, late.server, "the notification", 0);
 	/*
-	 * The answer to CREATE is older than the notification: no timeout. If the
-	 * notification waited, it has unhashed the new entry.
+	 * CREATE was sent before the notification, so its answer gets no timeout. If
+	 * the notification waited, it has unhashed the new entry.
 	 */
-	fuse_fake_take_back(fx->server, inval.parent, "new", false);
-	KUNIT_EXPECT_EQ(test, !!(fuse_fx_cached(fx, dir, "new") & FUSE_FX_POSITIVE), ended);
+	fuse_fake_take_back(fx->server, late.notify.parent, "file", false);
+	KUNIT_EXPECT_EQ(test, !!(fuse_fx_cached(fx, late.dir, "file") & FUSE_FX_POSITIVE), ended);
 }
 
 static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE_PARAM(late_answer, late_gen_params),
-	KUNIT_CASE(late_attributes),
-	KUNIT_CASE_PARAM(late_node, late_node_gen_params),
-	KUNIT_CASE(link_overtaken),
+	KUNIT_CASE_PARAM(late_attributes, late_attributes_gen_params),
+	KUNIT_CASE(late_links),
+	KUNIT_CASE_PARAM(link_overtaken, link_gen_params),
 	KUNIT_CASE(late_answer_moved),
-	KUNIT_CASE(late_answer_replaced),
 	KUNIT_CASE_PARAM(late_answer_overtaken, overtaking_gen_params),
-	KUNIT_CASE(late_answer_kept),
-	KUNIT_CASE(late_answer_beside),
-	KUNIT_CASE(late_epoch),
-	KUNIT_CASE_PARAM(late_listing, late_listing_gen_params),
-	KUNIT_CASE(late_listing_rest),
-	KUNIT_CASE(listings_at_once),
-	KUNIT_CASE(delete_parent_locked),
+	KUNIT_CASE_PARAM(late_answer_kept, kept_gen_params),
+	KUNIT_CASE_PARAM(late_listing, listing_gen_params),
 	KUNIT_CASE_PARAM(delete_looked_up, delete_looked_up_gen_params),
-	KUNIT_CASE_PARAM(delete_overtaken, delete_overtaken_gen_params),
-	KUNIT_CASE(delete_waits),
-	KUNIT_CASE_PARAM(delete_killed, delete_killed_gen_params),
-	KUNIT_CASE_PARAM(race_delete, rename_flags_gen_params),
+	KUNIT_CASE_PARAM(delete_waits, delete_gen_params),
+	KUNIT_CASE_PARAM(delete_killed, delete_gen_params),
+	KUNIT_CASE_PARAM(race_delete, race_delete_gen_params),
 	KUNIT_CASE(create_hashed),
 	{}
 };

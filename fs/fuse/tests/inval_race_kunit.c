@@ -2,47 +2,38 @@
 /*
  * KUnit tests of notifications in many interleavings with another call
  *
- * A schedule says what the name "dir/name" was, what is notified, what somebody
- * else does, and where one of the two is stopped while the other one runs, or both:
+ * A schedule is called state.notification.call:where, for example file.inval.unlink:call@17. It
+ * says what the name "dir/name" was, what is notified, what somebody else does, and where one of
+ * the two is stopped while the other one runs, or both:
  *
- *	file.inval.unlink:notify@17	the notification is stopped at its point
- *					17 (the first is 0), and somebody
- *					unlinks the name
- *	file.inval.unlink:call@17	unlink() is stopped at its point 17, and
- *					the name is notified
- *	file.inval.unlink:request0	the first request of unlink() is at the server,
- *					not processed, and the name is notified
- *	file.inval.unlink:answer0@17	the same, but it has been processed and
- *					its answer has not arrived; then the
- *					answer arrives, unlink() is stopped at
- *					point 17, counted from there, and
- *					somebody looks at the name
- *	file.inval.unlink:arrival0@17	the same, but the answer arrives while
- *					the notification is stopped at its
- *					point 17
- *	file.delete.exchange:both@26+13	the notification is stopped at its point
- *					26, and then the call at its point 13;
- *					the notification goes on first
+ *	notify@17	the notification is stopped at its point 17 (the first is 0)
+ *	call@17		the call is stopped at its point 17
+ *	request0	the first request of the call is at the server, not processed
+ *	answer0@17	it has been processed, but its answer arrives only after the notification;
+ *			then the call is stopped at point 17, counted from there, and somebody looks
+ *			at the name
+ *	arrival0@17	the answer arrives while the notification is stopped at its point 17
+ *	both@26+13	the notification is stopped at its point 26, and then the call at its point
+ *			13; the notification goes on first
  *
  * A preemption point is a basic block of the files in CONFIG_KUNIT_POINTS_IN, see
- * kunit_thread_run_to(). The cases fuse_inval_race.* take every STEP-th point of each
- * schedule, and those of fuse_inval_race_all.*, which are slow, take all. If both are
- * stopped, it is every 13th, in fuse_inval_race.* for a rename only.
+ * kunit_thread_run_to(). The cases fuse_inval_race.* take every fuse_kunit.step-th point, and
+ * those of fuse_inval_race_all.*, which are slow, take all. If both calls are stopped, it is
+ * every 13th, and in fuse_inval_race.* only with "rename" as the call.
  *
- * After each schedule the fixture checks its properties, see fixture.h. Here,
- * "serial" means: what the notification returns belongs to what was cached for the name at
- * some time while it ran; and what a delete does to the inode agrees with that. And an
- * invalidation never waits while a request is at the server.
+ * After each schedule the fixture checks its properties, see fixture.h. Here, "serial" means:
+ * what the notification returns belongs to what was cached for the name at some time while it
+ * ran; and what a delete does to the inode agrees with that. And an invalidation never waits
+ * while a request is at the server.
  *
- * One schedule runs alone with the kernel argument fuse_kunit.schedule=, which may also
- * be a pattern: file.inval.unlink:*.
+ * One schedule runs alone with the kernel argument fuse_kunit.schedule=, which may also be a
+ * pattern: file.inval.unlink:*.
  */
 
 #include <linux/glob.h>
 #include <linux/moduleparam.h>
 #include <linux/namei.h>
 
-#include <kunit/resource.h>
 #include <kunit/test.h>
 #include <kunit/thread.h>
 
@@ -60,21 +51,17 @@ MODULE_PARM_DESC(step, "fuse_inval_race takes every step-th preemption point");
 
 static bool race_all;	/* all points are taken, see race_suite_init() */
 static bool race_any;	/* the pattern has matched a schedule */
+static struct fuse_fx_score race_score;	/* of one test; lasts if that is aborted */
 
-#define RACE_NAME_SIZE	80
 #define RACE_POINTS_MAX	1024
 #define RACE_REQUESTS_MAX 8
 #define RACE_BOTH_STEP	13
 
+/* What "dir/name" may be, see RACE_CASES */
 enum race_state {
-	RACE_ABSENT		= BIT(0),	/* see RACE_CASES */
-	RACE_UNCACHED		= BIT(1),
-	RACE_NEGATIVE		= BIT(2),
-	RACE_FILE		= BIT(3),
-	RACE_HELD_FILE		= BIT(4),
-	RACE_EXPIRED		= BIT(5),
-	RACE_EMPTY_DIRECTORY	= BIT(6),
-	RACE_DIRECTORY		= BIT(7),
+	RACE_ABSENT = BIT(0), RACE_UNCACHED = BIT(1), RACE_NEGATIVE = BIT(2), RACE_FILE = BIT(3),
+	RACE_HELD_FILE = BIT(4), RACE_EXPIRED = BIT(5), RACE_EMPTY_DIRECTORY = BIT(6),
+	RACE_DIRECTORY = BIT(7),
 };
 
 static const char * const race_states[] = {
@@ -85,18 +72,21 @@ static const char * const race_states[] = {
 #define RACE_NOTHING	(RACE_ABSENT | RACE_NEGATIVE)
 #define RACE_FILES	(RACE_UNCACHED | RACE_FILE | RACE_HELD_FILE | RACE_EXPIRED)
 #define RACE_DIRS	(RACE_EMPTY_DIRECTORY | RACE_DIRECTORY)
-#define RACE_ANY	(RACE_NOTHING | RACE_FILES | RACE_DIRS)
+#define RACE_EXISTS	(RACE_FILES | RACE_DIRS)
+#define RACE_ANY	(RACE_NOTHING | RACE_EXISTS)
 
 /* A call that somebody makes. */
 struct race_call {
 	const char *name;		/* in schedules */
 	int (*fn)(struct fuse_fx_op *op);
 	unsigned int states;		/* what "dir/name" may be, as bits */
-	const char *path[2];
+	const char *path[2];		/* a notification that has one is about an entry */
 	unsigned int flags;
 	bool lists;			/* the kernel may cache listings */
 	bool child;			/* it is a delete of the node that the name leads to */
 	bool node;			/* it is about that node, not about the directory */
+	bool removes;			/* "dir/name", or puts something else in its place */
+	bool removes_dir;		/* which has to be empty */
 	bool both;			/* fuse_inval_race stops both, too */
 };
 
@@ -104,7 +94,7 @@ static const struct race_call race_notifications[] = {
 	{ "inval", fuse_fx_do_notify, RACE_ANY, { "name" } },
 	{ "expire", fuse_fx_do_notify, RACE_ANY, { "name" }, FUSE_EXPIRE_ONLY },
 	{ "delete", fuse_fx_do_notify, RACE_ANY, { "name" }, .child = true },
-	{ "inval_inode", fuse_fx_do_inval_inode, RACE_ABSENT | RACE_NEGATIVE },
+	{ "inval_inode", fuse_fx_do_inval_inode, RACE_NOTHING },
 	{ "inval_node", fuse_fx_do_inval_inode, RACE_UNCACHED, .node = true },
 	{ "inc_epoch", fuse_fx_do_inc_epoch, RACE_NOTHING | RACE_FILES },
 };
@@ -112,9 +102,7 @@ static const struct race_call race_notifications[] = {
 /* The directory is removed, and another one gets its name. */
 static int race_remake(struct fuse_fx_op *op)
 {
-	int err = fuse_fx_rmdir(op->fx, op->path[0]);
-
-	return err ?: fuse_fx_mkdir(op->fx, op->path[0]);
+	return fuse_fx_do_rmdir(op) ?: fuse_fx_do_mkdir(op);
 }
 
 /* Once it is removed, somebody looks, so that there is a negative entry. */
@@ -137,7 +125,7 @@ static int race_overlay(struct fuse_fx_op *op)
 	if (!entry->d_op->d_revalidate(d_inode(entry->d_parent), &QSTR("name"), entry, 0) &&
 	    !op->fx->epoch_end)
 		fuse_fx_broken(op->fx, FUSE_FX_NO_COLLATERAL,
-			       "what was looked up is not valid, whatever the server says");
+			       "d_revalidate() refuses a dentry that was just looked up");
 	dput(entry);
 	return 0;
 }
@@ -151,7 +139,7 @@ static const struct race_call race_calls[] = {
 	{ "open", fuse_fx_do_open, RACE_FILES, { "dir/name" }, O_RDWR },
 	{ "create", fuse_fx_do_open, RACE_ANY, { "dir/name" }, O_RDWR | O_CREAT },
 	{ "create_excl", fuse_fx_do_open, RACE_ANY, { "dir/name" }, O_RDWR | O_CREAT | O_EXCL },
-	{ "create_trunc", fuse_fx_do_open, RACE_ANY & ~RACE_DIRS, { "dir/name" },
+	{ "create_trunc", fuse_fx_do_open, RACE_NOTHING | RACE_FILES, { "dir/name" },
 	  O_RDWR | O_CREAT | O_TRUNC },
 	{ "readdir", fuse_fx_do_readdir, RACE_ANY, { "dir" } },
 	{ "readdir_cached", fuse_fx_do_readdir, RACE_ANY, { "dir" }, .lists = true },
@@ -159,44 +147,29 @@ static const struct race_call race_calls[] = {
 	{ "mkdir", fuse_fx_do_mkdir, RACE_NOTHING, { "dir/name" } },
 	{ "symlink", fuse_fx_do_symlink, RACE_NOTHING, { "dir/name" } },
 	{ "link", fuse_fx_do_link, RACE_NOTHING, { "out/else", "dir/name" } },
-	{ "unlink", fuse_fx_do_unlink, RACE_FILES, { "dir/name" } },
-	{ "unlink_stat", race_unlink_stat, RACE_FILES, { "dir/name" } },
-	{ "rmdir", fuse_fx_do_rmdir, RACE_DIRS, { "dir/name" } },
-	{ "rename", fuse_fx_do_rename, RACE_FILES | RACE_DIRS, { "dir/name", "dir/next" },
-	  .both = true },
-	{ "rename_over", fuse_fx_do_rename, RACE_ANY, { "dir/side", "dir/name" } },
+	{ "unlink", fuse_fx_do_unlink, RACE_FILES, { "dir/name" }, .removes = true },
+	{ "unlink_stat", race_unlink_stat, RACE_FILES, { "dir/name" }, .removes = true },
+	{ "rmdir", fuse_fx_do_rmdir, RACE_DIRS, { "dir/name" }, .removes = true },
+	{ "rename", fuse_fx_do_rename, RACE_EXISTS, { "dir/name", "dir/next" }, .both = true },
+	{ "rename_over", fuse_fx_do_rename, RACE_ANY, { "dir/side", "dir/name" }, .removes = true },
 	{ "rename_noreplace", fuse_fx_do_rename, RACE_NOTHING | RACE_FILE,
 	  { "dir/side", "dir/name" }, RENAME_NOREPLACE },
-	{ "exchange", fuse_fx_do_rename, RACE_FILES | RACE_DIRS, { "dir/name", "dir/side" },
+	{ "exchange", fuse_fx_do_rename, RACE_EXISTS, { "dir/name", "dir/side" }, RENAME_EXCHANGE },
+	{ "move_out", fuse_fx_do_rename, RACE_EXISTS, { "dir/name", "out/name" } },
+	{ "move_in", fuse_fx_do_rename, RACE_ANY, { "out/else", "dir/name" }, .removes = true },
+	{ "exchange_out", fuse_fx_do_rename, RACE_EXISTS, { "dir/name", "out/else" },
 	  RENAME_EXCHANGE },
-	{ "move_out", fuse_fx_do_rename, RACE_FILES | RACE_DIRS, { "dir/name", "out/name" } },
-	{ "move_in", fuse_fx_do_rename, RACE_ANY, { "out/else", "dir/name" } },
-	{ "exchange_out", fuse_fx_do_rename, RACE_FILES | RACE_DIRS, { "dir/name", "out/else" },
-	  RENAME_EXCHANGE },
-	{ "getattr", fuse_fx_do_getattr, RACE_ABSENT | RACE_NEGATIVE | RACE_FILE, { "dir" } },
-	{ "setattr", fuse_fx_do_chmod, RACE_ABSENT | RACE_NEGATIVE | RACE_FILE, { "dir" } },
+	{ "getattr", fuse_fx_do_getattr, RACE_NOTHING | RACE_FILE, { "dir" } },
+	{ "setattr", fuse_fx_do_chmod, RACE_NOTHING | RACE_FILE, { "dir" } },
 	{ "inval", fuse_fx_do_notify, RACE_ANY, { "name" } },
 	{ "expire", fuse_fx_do_notify, RACE_ANY, { "name" }, FUSE_EXPIRE_ONLY },
-	{ "delete", fuse_fx_do_notify, RACE_ANY, { "name" }, .child = true },
+	{ "delete", fuse_fx_do_notify, RACE_ANY, { "name" }, .child = true, .removes = true },
 	{ "inval_inode", fuse_fx_do_inval_inode, RACE_NEGATIVE | RACE_FILE },
 	{ "inc_epoch", fuse_fx_do_inc_epoch, RACE_NEGATIVE | RACE_FILE },
-	{ "parent_removed", fuse_fx_do_rmdir, RACE_ABSENT | RACE_NEGATIVE, { "dir" } },
-	{ "parent_remade", race_remake, RACE_ABSENT | RACE_NEGATIVE, { "dir" } },
+	{ "parent_removed", fuse_fx_do_rmdir, RACE_NOTHING, { "dir" }, .removes_dir = true },
+	{ "parent_remade", race_remake, RACE_NOTHING, { "dir" }, .removes_dir = true },
 	{ "parent_moved", fuse_fx_do_rename, RACE_ANY, { "dir", "out/dir" } },
 };
-
-/* Who is stopped, and where. */
-enum race_how {
-	RACE_NOTIFY,	/* the notification, at a point */
-	RACE_CALL,	/* the other call, at a point */
-	RACE_REQUEST,	/* the other call, when its request has not been processed */
-	RACE_ANSWER,	/* when it has, but the answer is on its way; and then at a point */
-	RACE_ARRIVAL,	/* the same, but the answer arrives while the notification is stopped */
-	RACE_BOTH,	/* first the notification, then the call, both at a point */
-};
-
-static const char * const race_hows[] = { "notify", "call", "request", "answer", "arrival",
-					  "both" };
 
 /* A notification and a call: the parameter of a test. */
 struct race_pair {
@@ -205,45 +178,51 @@ struct race_pair {
 	const struct race_call *call;
 };
 
+/* One of the two, in a thread. */
+struct race_side {
+	const struct race_call *what;
+	struct fuse_fx_op op;
+	struct kunit_thread *thread;	/* or NULL: it is not made */
+	int ret;			/* what it returned */
+};
+
+/* Who is stopped, and where: see the head of this file. */
+enum race_how { RACE_NOTIFY, RACE_BOTH, RACE_CALL, RACE_REQUEST, RACE_ANSWER, RACE_ARRIVAL };
+
+/* The numbers are those of race->at. */
+static const char * const race_hows[] = {
+	"notify@%lu", "both@%lu+%lu", "call@%lu", "request%lu", "answer%lu@%lu", "arrival%lu@%lu",
+};
+
 /* A schedule that is being run. */
 struct race {
-	const struct race_pair *pair;
 	enum race_how how;
-	unsigned int request;
-	unsigned long point;
-	unsigned long second;		/* point of the call, if both are stopped */
-	char name[RACE_NAME_SIZE];
-	char story[6 * RACE_NAME_SIZE];	/* the name, and what has happened so far, line by line */
-	char again[RACE_NAME_SIZE + 128]; /* how to run it alone */
+	unsigned long at[2];		/* where it is stopped: a point or request; and a point */
+	char story[480];		/* the name, and what has happened so far, line by line */
+	char again[200];		/* how to run it alone */
+	const struct race_pair *pair;
 	struct fuse_fixture *fx;
 	struct dentry *dir;
 	struct inode *inode;		/* what the name was */
 	u64 nodeid;			/* of that, or of the next new node */
-	struct fuse_fx_op notification;
-	struct fuse_fx_op call;
+	struct race_side notify;
+	struct race_side call;
 	struct fuse_fake_hook hook;	/* stops a request of the call */
-	struct kunit_thread *notifies;
-	struct kunit_thread *calls;
-	struct kunit_thread *looks;	/* looks at the name */
-	int result;			/* of the call */
-	bool waited;			/* the notification had to wait for the call */
+	bool reached;			/* there is such a point or request at[0] */
+	bool ran;			/* there is such a point at[1], too */
+	bool waited;			/* the notification may have waited for the call */
 	bool notifying;
 	u64 seq;			/* the server's counter when the notification started */
-	unsigned long seen;		/* what was cached during the notification, as bits */
-	unsigned long first;		/* what was cached when it started */
-	bool ran;			/* there is such a request and such a point */
+	unsigned long first;		/* what was cached then, as bits */
+	unsigned long seen;		/* what was cached while the notification ran */
 };
 
 /* What can be cached for a name, as far as the notification's return value depends on it. */
 enum race_seen {
-	RACE_SEEN_NOTHING,
-	RACE_SEEN_NEGATIVE,
-	RACE_SEEN_NODE,		/* the one that a delete is about */
-	RACE_SEEN_BUSY_NODE,	/* the same, and the kernel holds a child of it */
-	RACE_SEEN_OTHER_NODE,
+	RACE_SEEN_NOTHING, RACE_SEEN_NEGATIVE, RACE_SEEN_NODE, RACE_SEEN_BUSY, RACE_SEEN_OTHER,
 };
 
-/* What a notification returns then. */
+/* What a notification, and what a delete of the node, returns then. */
 static const struct {
 	const char *what;
 	int answer;
@@ -252,33 +231,25 @@ static const struct {
 	[RACE_SEEN_NOTHING]	= { "nothing cached", -ENOENT, -ENOENT },
 	[RACE_SEEN_NEGATIVE]	= { "a negative entry", 0, 0 },
 	[RACE_SEEN_NODE]	= { "the node", 0, 0 },
-	[RACE_SEEN_BUSY_NODE]	= { "the node, in use", 0, -ENOTEMPTY },
-	[RACE_SEEN_OTHER_NODE]	= { "another node", 0, -ENOENT },
+	[RACE_SEEN_BUSY]	= { "the node, in use", 0, -ENOTEMPTY },
+	[RACE_SEEN_OTHER]	= { "another node", 0, -ENOENT },
 };
 
-static bool race_is_entry(const struct race_call *call)
+static void race_fill(struct kunit *test, struct race *race)
 {
-	return call->fn == fuse_fx_do_notify;
-}
-
-/*
- * Making a schedule.
- */
-
-static void race_fill(struct race *race)
-{
-	enum race_state state = race->pair->state;
-	struct fuse_fixture *fx = race->fx;
+	const struct race_pair *pair = test->param_value;
+	struct fuse_fixture *fx = test->priv;
+	enum race_state state = pair->state;
 	umode_t mode = state & RACE_DIRS ? S_IFDIR | 0755 : S_IFREG | 0644;
 	u64 dir;
 
-	fx->server->cache_dir = race->pair->call->lists;
+	race->pair = pair;
+	race->fx = fx;
+	fx->server->cache_dir = pair->call->lists;
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "out", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "out/else", mode);
-	/* What is to be removed has to be empty. */
-	if (strcmp(race->pair->call->path[0] ?: "", "dir") ||
-	    (race->pair->call->fn != fuse_fx_do_rmdir && race->pair->call->fn != race_remake)) {
+	if (!pair->call->removes_dir) {
 		fuse_fake_add(fx->server, "dir/side", mode);
 		fuse_fake_add(fx->server, "dir/other", S_IFREG | 0644);
 		fuse_fx_stat(fx, "dir/side");
@@ -301,21 +272,10 @@ static void race_fill(struct race *race)
 		fuse_fake_add(fx->server, "dir/name/child", S_IFREG | 0644);
 		fuse_fx_hold(fx, "dir/name/child");
 	}
-	if (race->pair->call->lists)
+	if (pair->call->lists)
 		fuse_fx_stat(fx, "dir");
-
-	race->notification = (struct fuse_fx_op) {
-		.path	= { race->pair->notification->path[0] },
-		.flags	= race->pair->notification->flags,
-		.parent	= race->pair->notification->node ? race->nodeid : dir,
-		.child	= race->pair->notification->child ? race->nodeid : 0,
-	};
-	race->call = (struct fuse_fx_op) {
-		.path	= { race->pair->call->path[0], race->pair->call->path[1] },
-		.flags	= race->pair->call->flags,
-		.parent	= dir,
-		.child	= race->pair->call->child ? race->nodeid : 0,
-	};
+	race->notify.what = pair->notification;
+	race->call.what = pair->call;
 }
 
 /* What is cached for the name now? A notification that is under way may find that. */
@@ -327,22 +287,17 @@ static void race_look(struct race *race)
 	if (!race->notifying)
 		return;
 	dentry = try_lookup_noperm(&QSTR("name"), race->dir);
-	if (IS_ERR_OR_NULL(dentry))
+	if (!dentry)
 		seen = RACE_SEEN_NOTHING;
 	else if (d_is_negative(dentry))
 		seen = RACE_SEEN_NEGATIVE;
 	else if (get_node_id(d_inode(dentry)) != race->nodeid)
-		seen = RACE_SEEN_OTHER_NODE;
+		seen = RACE_SEEN_OTHER;
 	else
-		seen = race->pair->state == RACE_DIRECTORY ? RACE_SEEN_BUSY_NODE : RACE_SEEN_NODE;
-	if (!IS_ERR(dentry))
-		dput(dentry);
+		seen = race->pair->state == RACE_DIRECTORY ? RACE_SEEN_BUSY : RACE_SEEN_NODE;
+	dput(dentry);
 	race->seen |= BIT(seen);
 }
-
-/*
- * Running it.
- */
 
 static __printf(2, 3) void race_say(struct race *race, const char *fmt, ...)
 {
@@ -354,214 +309,150 @@ static __printf(2, 3) void race_say(struct race *race, const char *fmt, ...)
 	va_end(args);
 }
 
-/* Does it stop at its point? An address is said, too, for addr2line: there may be no names. */
-static bool race_stops(struct race *race, const struct race_call *who, struct kunit_thread *thread)
+static int race_thread(void *data)
 {
-	race->ran = kunit_thread_wait(thread) == KUNIT_THREAD_STOPPED;
+	struct race_side *side = data;
+	struct race *race = side->op.data;
+	int err;
+
+	if (side == &race->notify) {
+		race->notifying = true;
+		race_look(race);
+		race->first = race->seen;
+		race->seq = race->fx->server->seq;
+	}
+	err = side->what->fn(&side->op);
+	race_look(race);
+	if (side == &race->notify)
+		race->notifying = false;
+	return err;
+}
+
+/* Start one of the two, or let it go on, until it comes to that point, waits or ends. */
+static enum kunit_thread_state race_go(struct race *race, struct race_side *side,
+				       unsigned long point)
+{
+	const struct race_call *what = side->what;
+	bool call = side == &race->call;
+
+	if (side->thread) {
+		kunit_thread_go_on(side->thread, point);
+		if (call && race->hook.stop)
+			fuse_fake_unhook(&race->hook);
+		return kunit_thread_wait(side->thread);
+	}
+	side->op = (struct fuse_fx_op) {
+		.fx	= race->fx,
+		.path	= { what->path[0], what->path[1] },
+		.flags	= what->flags,
+		.parent	= what->node ? race->nodeid : get_node_id(d_inode(race->dir)),
+		.child	= what->child ? race->nodeid : 0,
+		.data	= race,
+	};
+	side->thread = kunit_thread_run_to(race->fx->test, call ? "call" : "notification",
+					   race_thread, side, point);
+	return kunit_thread_wait(side->thread);
+}
+
+/* Does it stop at that point? An address is said, too, for addr2line: there may be no names. */
+static bool race_stops(struct race *race, struct race_side *side, unsigned long point)
+{
+	race->ran = race_go(race, side, point) == KUNIT_THREAD_STOPPED;
 	race_look(race);
 	if (race->ran)
-		race_say(race, "\n%s is stopped in %pS at 0x%lx", who->name,
-			 kunit_thread_where(thread), (unsigned long)kunit_thread_where(thread));
+		race_say(race, "\n%s is stopped in %pS at 0x%lx", side->what->name,
+			 kunit_thread_where(side->thread),
+			 (unsigned long)kunit_thread_where(side->thread));
 	return race->ran;
 }
 
-/* Does it end, or wait for something? */
-static bool race_ends(struct race *race, const char *who, struct kunit_thread *thread)
+/* Is there such a request of the call? It is held at the server. */
+static bool race_stops_at_server(struct race *race)
 {
-	bool ends = kunit_thread_wait(thread) == KUNIT_THREAD_ENDED;
+	bool answered = race->how != RACE_REQUEST;
 
-	race_say(race, "\n%s is made, and %s", who, ends ? "ends" : "waits");
-	return ends;
+	race->hook.skip = race->at[0];
+	race->hook.stop = answered ? FUSE_FAKE_STOP_BEHIND : FUSE_FAKE_STOP_BEFORE;
+	fuse_fake_hook(race->fx->server, &race->hook);
+	race_go(race, &race->call, KUNIT_NO_POINT);
+	race->ran = completion_done(&race->hook.reached);
+	if (race->ran)
+		race_say(race, "\nrequest %lu of %s, %s, %s", race->at[0], race->call.what->name,
+			 fuse_fake_opname(race->hook.first), answered ?
+			 "is answered, but the answer is on its way" : "is at the server");
+	return race->ran;
 }
 
-static int race_notify_fn(void *data)
+/* Nothing stops it: does it end, or wait for something? */
+static void race_runs_on(struct race *race, struct race_side *side)
 {
-	struct race *race = data;
-	int err;
-
-	race->notifying = true;
-	race_look(race);
-	race->first = race->seen;
-	race->seq = race->fx->server->seq;
-	race->notification.fx = race->fx;
-	err = race->pair->notification->fn(&race->notification);
-	race_look(race);
-	race->notifying = false;
-	return err;
+	race->waited = race_go(race, side, KUNIT_NO_POINT) != KUNIT_THREAD_ENDED;
+	race_say(race, "\n%s is made, and %s", side->what->name, race->waited ? "waits" : "ends");
 }
 
-static int race_call_fn(void *data)
+static int race_lookup(struct fuse_fx_op *op)
 {
-	struct race *race = data;
-	int err;
+	struct dentry *dentry = fuse_fx_lookup_at(op->fx, op->parent, "name");
 
-	race->call.fx = race->fx;
-	race->hook.task = current;
-	if (race->hook.stop)
-		fuse_fake_hook(race->fx->server, &race->hook);
-	err = race->pair->call->fn(&race->call);
-	race_look(race);
-	if (race->hook.stop)
-		fuse_fake_unhook(&race->hook);
-	return err;
-}
-
-static void race_run_notification(struct race *race, unsigned long point)
-{
-	race->notifies = kunit_thread_run_to(race->fx->test, "notification", race_notify_fn, race,
-					     point);
-}
-
-static void race_run_call(struct race *race, unsigned long point)
-{
-	race->calls = kunit_thread_run_to(race->fx->test, "call", race_call_fn, race, point);
-}
-
-static void race_notify(struct race *race)
-{
-	race_run_notification(race, KUNIT_NO_POINT);
-	race->waited = !race_ends(race, race->pair->notification->name, race->notifies);
-}
-
-static void race_notify_stopped(struct race *race)
-{
-	race_run_notification(race, race->point);
-	if (!race_stops(race, race->pair->notification, race->notifies))
-		return;
-	race_run_call(race, KUNIT_NO_POINT);
-	race_ends(race, race->pair->call->name, race->calls);
-	race_look(race);
-	/* The call may go on when the notification waits for something. */
-	race->waited = true;
-}
-
-static void race_both_stopped(struct race *race)
-{
-	race_run_notification(race, race->point);
-	if (!race_stops(race, race->pair->notification, race->notifies))
-		return;
-	race_run_call(race, race->second);
-	/* It may wait for the notification. */
-	race->waited = true;
-	if (!race_stops(race, race->pair->call, race->calls))
-		return;
-	kunit_thread_go_on(race->notifies, KUNIT_NO_POINT);
-	race->waited = !race_ends(race, race->pair->notification->name, race->notifies);
-}
-
-static void race_call_stopped(struct race *race)
-{
-	race_run_call(race, race->point);
-	if (race_stops(race, race->pair->call, race->calls))
-		race_notify(race);
-}
-
-/* Somebody looks at the name while the call is stopped, and may have to wait for it. */
-static int race_stat_fn(void *data)
-{
-	struct race *race = data;
-	struct dentry *dentry;
-
-	dentry = fuse_fx_lookup_at(race->fx, race->notification.parent, "name");
 	if (!IS_ERR(dentry))
 		dput(dentry);
 	return 0;
 }
 
+/* Somebody looks at the name while the call is stopped, and may have to wait for it. */
 static void race_look_early(struct race *race)
 {
-	struct fuse_fake_told *told;
-	bool cached;
+	struct kunit_thread *looks = fuse_fx_run(race->fx, race_lookup, &race->notify.op);
+	struct fuse_fake_name *told;
 
-	race->looks = kunit_thread_run(race->fx->test, "stat", race_stat_fn, race);
-	if (kunit_thread_wait(race->looks) != KUNIT_THREAD_ENDED)
-		return;
-	cached = fuse_fx_cached(race->fx, race->dir, "name");
-	told = fuse_fake_told(race->fx->server, race->notification.parent, "name");
-	if (cached && told && told->seq <= race->seq && !IS_DEADDIR(d_inode(race->dir)))
-		fuse_fx_broken(race->fx, FUSE_FX_FRESH,
-			       "a lookup now gets 'name' from before the notification");
+	if (kunit_thread_wait(looks) == KUNIT_THREAD_ENDED) {
+		told = fuse_fake_told(race->fx->server, race->notify.op.parent, "name");
+		if (fuse_fx_cached(race->fx, race->dir, "name") && told &&
+		    told->seq <= race->seq && !IS_DEADDIR(d_inode(race->dir)))
+			fuse_fx_broken(race->fx, FUSE_FX_FRESH,
+				       "a lookup now gets 'name' from before the notification");
+	}
+	kunit_thread_go_on(race->call.thread, KUNIT_NO_POINT);
+	KUNIT_ASSERT_TRUE(race->fx->test, kunit_thread_join(looks, NULL));
 }
 
-/* The call goes on until that request, if there is one. */
-static bool race_hold_request(struct race *race, enum fuse_fake_stop stop)
+static void race_run(struct race *race)
 {
-	race->hook.skip = race->request;
-	race->hook.stop = stop;
-	race_run_call(race, KUNIT_NO_POINT);
-	kunit_thread_wait(race->calls);
-	race->ran = completion_done(&race->hook.reached);
-	race_look(race);
-	if (race->ran)
-		race_say(race, "\nrequest %u of %s, %s, %s", race->request, race->pair->call->name,
-			 fuse_fake_opname(race->hook.stopped), stop == FUSE_FAKE_STOP_BEFORE ?
-			 "is at the server" : "is answered, but the answer is on its way");
-	return race->ran;
-}
+	struct race_side *notify = &race->notify, *call = &race->call;
+	struct race_side *first = race->how <= RACE_BOTH ? notify : call;
 
-static void race_at_server(struct race *race)
-{
-	bool answered = race->how == RACE_ANSWER;
-	unsigned long points;
-
-	if (!race_hold_request(race, answered ? FUSE_FAKE_STOP_BEHIND : FUSE_FAKE_STOP_BEFORE))
+	race->reached = race->how >= RACE_REQUEST ? race_stops_at_server(race) :
+						    race_stops(race, first, race->at[0]);
+	if (!race->reached)
 		return;
-	points = kunit_thread_points(race->calls);
-	race_notify(race);
-	if (race->waited && !race->notification.child)
+	if (race->how == RACE_NOTIFY) {
+		race_runs_on(race, call);
+		race_look(race);
+		/* The call may go on when the notification waits for something. */
+		race->waited = true;
+	} else if (race->how == RACE_BOTH) {
+		/* The call may wait for the notification. */
+		race->waited = true;
+		if (race_stops(race, call, race->at[1]))
+			race_runs_on(race, notify);
+	} else if (race->how == RACE_ARRIVAL && race_stops(race, notify, race->at[1])) {
+		/* The answer is from before the notification, and arrives in the middle of it. */
+		race_say(race, "\nthe answer arrives");
+		race_go(race, call, KUNIT_NO_POINT);
+		race->waited = true;
+	} else {
+		race_runs_on(race, notify);
+	}
+	if ((race->how == RACE_REQUEST || race->how == RACE_ANSWER) && race->waited &&
+	    !notify->what->child)
 		fuse_fx_broken(race->fx, FUSE_FX_NEVER_WAITS, "for that request");
-	if (answered) {
-		kunit_thread_go_on(race->calls, points + race->point);
-		fuse_fake_unhook(&race->hook);
-		if (race_stops(race, race->pair->call, race->calls) &&
-		    race_is_entry(race->pair->notification) &&
-		    kunit_thread_wait(race->notifies) == KUNIT_THREAD_ENDED)
-			race_look_early(race);
-		/* Point 0 counts even if the call came to no more points. */
-		race->ran |= !race->point;
-	}
-}
-
-/* The answer is from before the notification, and arrives in the middle of it. */
-static void race_arrival(struct race *race)
-{
-	if (!race_hold_request(race, FUSE_FAKE_STOP_BEHIND))
+	if (race->how != RACE_ANSWER)
 		return;
-	race_run_notification(race, race->point);
-	if (!race_stops(race, race->pair->notification, race->notifies)) {
-		race->waited = !race_ends(race, race->pair->notification->name, race->notifies);
-		return;
-	}
-	race_say(race, "\nthe answer arrives");
-	fuse_fake_unhook(&race->hook);
-	kunit_thread_wait(race->calls);
-	race->waited = true;
-}
-
-/* Has the call removed the name, or put something else in its place? */
-static bool race_call_removes(const struct race *race)
-{
-	const struct race_call *call = race->pair->call;
-
-	if (race->result)
-		return false;
-	return call->child || call->fn == fuse_fx_do_unlink || call->fn == race_unlink_stat ||
-	       call->fn == fuse_fx_do_rmdir ||
-	       (call->fn == fuse_fx_do_rename && !strcmp(call->path[1], "dir/name") &&
-		!(call->flags & RENAME_EXCHANGE));
-}
-
-/* If a delete fails, only the call may have left the inode S_DEAD or without links. */
-static void race_check_inode(struct race *race, int answer)
-{
-	struct inode *inode = race->inode;
-
-	if (!race->notification.child || !inode || !answer || race_call_removes(race))
-		return;
-	if (S_ISDIR(inode->i_mode) ? IS_DEADDIR(inode) : !inode->i_nlink)
-		fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "delete returns %s, but 'name' is %s",
-			       fuse_fx_errname(answer),
-			       S_ISDIR(inode->i_mode) ? "S_DEAD" : "without links");
+	if (race_stops(race, call, kunit_thread_points(call->thread) + race->at[1]) &&
+	    notify->what->path[0] && kunit_thread_wait(notify->thread) == KUNIT_THREAD_ENDED)
+		race_look_early(race);
+	/* Point 0 counts even if the call came to no more points. */
+	race->ran |= !race->at[1];
 }
 
 /*
@@ -576,16 +467,11 @@ static void race_look_at_all_points(struct race *race)
 
 	KUNIT_ASSERT_NOT_NULL(test, again);
 	KUNIT_ASSERT_EQ(test, fuse_fx_init(test), 0);
-	again->pair = race->pair;
-	again->fx = test->priv;
-	race_fill(again);
+	race_fill(test, again);
 	again->notifying = true;
-	race_run_call(again, 0);
-	while (kunit_thread_wait(again->calls) == KUNIT_THREAD_STOPPED) {
+	while (race_go(again, &again->call, point++) == KUNIT_THREAD_STOPPED)
 		race_look(again);
-		kunit_thread_go_on(again->calls, ++point);
-	}
-	KUNIT_ASSERT_TRUE(test, kunit_thread_join(again->calls, NULL));
+	KUNIT_ASSERT_TRUE(test, kunit_thread_join(again->call.thread, NULL));
 	race->seen |= again->seen;
 	fuse_fx_exit(test);
 	test->priv = race->fx;
@@ -593,18 +479,18 @@ static void race_look_at_all_points(struct race *race)
 }
 
 /* Was the return value right at some time? @text says which ones would have been. */
-static bool race_explains(const struct race *race, int answer, char *text, size_t size)
+static bool race_explains(const struct race *race, char *text, size_t size)
 {
+	bool delete = race->notify.what->child;
 	size_t len = 0;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(race_returns); i++) {
-		int right = race->notification.child ? race_returns[i].of_delete :
-						       race_returns[i].answer;
+		int right = delete ? race_returns[i].of_delete : race_returns[i].answer;
 
 		if (!(race->seen & BIT(i)))
 			continue;
-		if (right == answer)
+		if (right == race->notify.ret)
 			return true;
 		len += scnprintf(text + len, size - len, "%s%s (%s)", len ? " or " : "",
 				 fuse_fx_errname(right), race_returns[i].what);
@@ -612,151 +498,124 @@ static bool race_explains(const struct race *race, int answer, char *text, size_
 	return false;
 }
 
-static void race_check_return(struct race *race, int answer)
+static void race_check_return(struct race *race)
 {
+	const struct race_call *notification = race->notify.what, *call = race->call.what;
+	struct inode *inode = race->inode;
+	int answer = race->notify.ret;
 	char text[128] = "";
-	bool explained;
 
-	if (!race_is_entry(race->pair->notification)) {
-		if (answer && !(answer == -ENOENT && race->pair->notification->node))
+	if (!notification->path[0]) {
+		if (answer && !(answer == -ENOENT && notification->node))
 			fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "%s returns %s, not 0",
-				       race->pair->notification->name, fuse_fx_errname(answer));
+				       notification->name, fuse_fx_errname(answer));
 		return;
 	}
-	race_check_inode(race, answer);
+	/* If a delete fails, only the call may have left the inode S_DEAD or without links. */
+	if (notification->child && answer && inode && (race->call.ret || !call->removes) &&
+	    (S_ISDIR(inode->i_mode) ? IS_DEADDIR(inode) : !inode->i_nlink))
+		fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "delete returns %s, but 'name' is %s",
+			       fuse_fx_errname(answer),
+			       S_ISDIR(inode->i_mode) ? "S_DEAD" : "without links");
 	/* If it ran while the call was stopped, it found what was there when it started. */
 	if (!race->waited && race->how != RACE_BOTH && answer != -ENOENT &&
-	    race->first & (BIT(RACE_SEEN_NODE) | BIT(RACE_SEEN_BUSY_NODE)))
+	    race->first & (BIT(RACE_SEEN_NODE) | BIT(RACE_SEEN_BUSY)))
 		race->fx->found_nodeid = race->nodeid;
-	explained = race_explains(race, answer, text, sizeof(text));
-	if (!explained && race->waited) {
+	if (!race_explains(race, text, sizeof(text)) && race->waited)
 		race_look_at_all_points(race);
-		explained = race_explains(race, answer, text, sizeof(text));
-	}
-	if (!explained)
+	if (!race_explains(race, text, sizeof(text)))
 		fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "%s returns %s, not %s; %s returns %s",
-			       race->pair->notification->name, fuse_fx_errname(answer), text,
-			       race->pair->call->name, fuse_fx_errname(race->result));
+			       notification->name, fuse_fx_errname(answer), text,
+			       call->name, fuse_fx_errname(race->call.ret));
 }
 
 static void race_join(struct race *race)
 {
+	struct fuse_fake_server *server = race->fx->server;
+	struct race_side *notify = &race->notify, *call = &race->call;
 	struct kunit *test = race->fx->test;
-	int answer;
 
-	/* A stopped thread may hold the lock that the others wait for. */
-	if (race->calls)
-		kunit_thread_go_on(race->calls, KUNIT_NO_POINT);
-	if (race->notifies)
-		kunit_thread_go_on(race->notifies, KUNIT_NO_POINT);
-	fuse_fake_let_go(race->fx->server);
-	if (race->calls)
-		KUNIT_ASSERT_TRUE(test, kunit_thread_join(race->calls, &race->result));
-	if (race->looks)
-		KUNIT_ASSERT_TRUE(test, kunit_thread_join(race->looks, NULL));
-	if (!race->notifies)
+	/* It may hold the lock that the others wait for. */
+	if (notify->thread)
+		kunit_thread_go_on(notify->thread, KUNIT_NO_POINT);
+	fuse_fake_let_go(server);
+	if (call->thread)
+		KUNIT_ASSERT_TRUE(test, kunit_thread_join(call->thread, &call->ret));
+	if (!notify->thread)
 		return;
-	KUNIT_ASSERT_TRUE(test, kunit_thread_join(race->notifies, &answer));
-	if (race->calls)
-		race_check_return(race, answer);
+	KUNIT_ASSERT_TRUE(test, kunit_thread_join(notify->thread, &notify->ret));
+	if (call->thread)
+		race_check_return(race);
 	/* All that was on its way is from before this. */
-	if (race->pair->notification->fn == fuse_fx_do_inc_epoch ||
-	    race->pair->call->fn == fuse_fx_do_inc_epoch)
-		fuse_fake_take_back_node(race->fx->server, 0);
+	if (notify->what->fn == fuse_fx_do_inc_epoch || call->what->fn == fuse_fx_do_inc_epoch)
+		fuse_fake_take_back_node(server, 0);
 	/* What the name leads to may be asked for once more, and so may what is renamed. */
-	fuse_fake_take_back(race->fx->server, race->notification.parent, "name", true);
-	if (race->pair->call->fn == fuse_fx_do_rename)
-		fuse_fake_take_back_node(race->fx->server, race->nodeid);
+	fuse_fake_take_back(server, notify->op.parent, "name", true);
+	if (call->what->fn == fuse_fx_do_rename)
+		fuse_fake_take_back_node(server, race->nodeid);
 }
 
-static void (* const race_runs[])(struct race *race) = {
-	race_notify_stopped, race_call_stopped, race_at_server, race_at_server, race_arrival,
-	race_both_stopped,
-};
-
-static bool race_one(struct kunit *test, struct fuse_fx_score *score, struct race *race)
+/* Returns false if there is no such point or request. */
+static bool race_one(struct kunit *test, struct race *race, enum race_how how,
+		     unsigned long first, unsigned long second)
 {
-	char *p = race->name, *end = p + sizeof(race->name);
-	bool at_point = race->how != RACE_REQUEST;
+	const struct race_pair *pair = test->param_value;
+	struct fuse_fixture *fx;
 
+	*race = (struct race) { how, { first, second } };
 	if (fuse_fx_left_behind())
 		return false;
-	p += scnprintf(p, end - p, "%s.%s.%s:%s", race_states[ilog2(race->pair->state)],
-		       race->pair->notification->name, race->pair->call->name,
-		       race_hows[race->how]);
-	if (race->how >= RACE_REQUEST && race->how <= RACE_ARRIVAL)
-		p += scnprintf(p, end - p, "%u", race->request);
-	if (at_point)
-		p += scnprintf(p, end - p, "@%lu", race->point);
-	if (race->how == RACE_BOTH)
-		p += scnprintf(p, end - p, "+%lu", race->second);
-	race->ran = true;
-	if (!glob_match(race_schedule, race->name))
-		return false;
+	race_say(race, "%s.%s.%s:", test->name, pair->notification->name, pair->call->name);
+	race_say(race, race_hows[how], first, second);
+	if (!glob_match(race_schedule, race->story)) {
+		/* That cannot tell if there are more. */
+		race->reached = true;
+		return second < RACE_POINTS_MAX;
+	}
 	scnprintf(race->again, sizeof(race->again),
 		  "./tools/testing/kunit/kunit.py run --kunitconfig=fs/fuse --kernel_args=fuse_kunit.schedule=%s",
-		  race->name);
+		  race->story);
 
 	KUNIT_ASSERT_EQ(test, fuse_fx_init(test), 0);
-	race->fx = test->priv;
-	race->fx->score = score;
-	race_say(race, "%s", race->name);
-	race->fx->title = race->story;
-	race->fx->again = race->again;
-	race_fill(race);
-	race_runs[race->how](race);
+	fx = test->priv;
+	fx->score = &race_score;
+	fx->title = race->story;
+	fx->again = race->again;
+	race_fill(test, race);
+	race_run(race);
 	race_join(race);
-	score->fixtures += race->ran;
+	race_score.fixtures += race->ran;
 	fuse_fx_exit(test);
 	test->priv = NULL;
 	kunit_cleanup(test);
 	current->kunit_test = test;
-	return true;
+	return race->ran;
 }
 
-/* Which point of a pair is the first one varies. */
-static unsigned long race_first_point(const struct race_pair *pair, unsigned long step)
+/* All schedules of a kind, or those of every step-th point. Returns how many at[0] there are. */
+static unsigned long race_kind(struct kunit *test, struct race *race, enum race_how how,
+			       unsigned long max)
 {
-	return (pair->call - race_calls + pair->notification - race_notifications +
-		ilog2(pair->state)) % step;
-}
+	const struct race_pair *pair = test->param_value;
+	/* A notification of an unknown node has only a few points. */
+	bool all = race_all || (how == RACE_ARRIVAL && pair->notification->node);
+	unsigned long step = how == RACE_BOTH ? RACE_BOTH_STEP : all ? 1 : race_step;
+	/* Which point is the first one varies. */
+	unsigned long first = (pair->call - race_calls + pair->notification - race_notifications +
+			       ilog2(pair->state)) % step;
+	bool one = how == RACE_NOTIFY || how == RACE_CALL || how == RACE_REQUEST;
+	unsigned long number, point;
 
-/* Pairs of points, of which there are too many to take them all. */
-static void race_pairs_of_points(struct kunit *test, struct fuse_fx_score *score,
-				 struct race *race, const struct race_pair *pair)
-{
-	unsigned long first = race_first_point(pair, RACE_BOTH_STEP), point, second;
-
-	for (point = first; point < RACE_POINTS_MAX; point += RACE_BOTH_STEP) {
-		for (second = first; second < RACE_POINTS_MAX; second += RACE_BOTH_STEP) {
-			*race = (struct race) { pair, RACE_BOTH, 0, point, second };
-			if (race_one(test, score, race) && !race->ran)
-				break;
-		}
-		/* The notification has no such point. */
-		if (!race->ran && !race->calls)
+	for (number = 0; number < max; number++) {
+		if (how < RACE_REQUEST && number % step != first)
+			continue;
+		point = how == RACE_ANSWER ? 0 : first;
+		while (race_one(test, race, how, number, point) && !one)
+			point += step;
+		if (!race->reached)
 			break;
 	}
-}
-
-/* All points of a pair, or every race_step-th; which is the first varies. */
-static void race_points(struct kunit *test, struct fuse_fx_score *score, struct race *race,
-			const struct race_pair *pair, enum race_how how, unsigned int request)
-{
-	/* All points: a notification of an unknown node has only a few. */
-	bool each = race_all || (pair->notification->node && how == RACE_ARRIVAL) ||
-		    strcmp(race_schedule, "*");
-	unsigned long step = each ? 1 : race_step;
-	unsigned long point = how == RACE_ANSWER ? 0 : race_first_point(pair, step);
-	bool ran = true;
-
-	for (; ran; point += step) {
-		*race = (struct race) { pair, how, request, point };
-		/* A schedule that the pattern excludes cannot tell if there are more points. */
-		if (!race_one(test, score, race) && point > RACE_POINTS_MAX)
-			break;
-		ran = race->ran;
-	}
+	return number;
 }
 
 static void race(struct kunit *test)
@@ -766,56 +625,44 @@ static void race(struct kunit *test)
 	};
 	const struct race_pair *pair = test->param_value;
 	struct race *race = kzalloc_obj(*race);
-	static struct fuse_fx_score score;	/* lasts if the test is aborted */
+	unsigned long requests;
 	unsigned int i;
 
 	KUNIT_ASSERT_NOT_NULL(test, race);
-	memset(&score, 0, sizeof(score));
-	race_points(test, &score, race, pair, RACE_NOTIFY, 0);
-	race_points(test, &score, race, pair, RACE_CALL, 0);
-	if (race_is_entry(pair->notification) &&
-	    (race_all || pair->call->both || strcmp(race_schedule, "*")))
-		race_pairs_of_points(test, &score, race, pair);
-	for (i = 0; i < RACE_REQUESTS_MAX; i++) {
-		*race = (struct race) { pair, RACE_REQUEST, i };
-		if (race_one(test, &score, race) && !race->ran)
-			break;
-		race_points(test, &score, race, pair, RACE_ANSWER, i);
-		race_points(test, &score, race, pair, RACE_ARRIVAL, i);
-	}
+	race_score = (struct fuse_fx_score) {};
+	race_kind(test, race, RACE_NOTIFY, RACE_POINTS_MAX);
+	if (pair->notification->path[0] && (race_all || pair->call->both))
+		race_kind(test, race, RACE_BOTH, RACE_POINTS_MAX);
+	race_kind(test, race, RACE_CALL, RACE_POINTS_MAX);
+	requests = race_kind(test, race, RACE_REQUEST, RACE_REQUESTS_MAX);
+	race_kind(test, race, RACE_ANSWER, requests);
+	race_kind(test, race, RACE_ARRIVAL, requests);
 	/* Not after a failed assertion: a thread may still use it then. */
 	kfree(race);
-	if (!score.fixtures && test->status != KUNIT_FAILURE)
+	if (!race_score.fixtures && test->status != KUNIT_FAILURE)
 		kunit_skip(test, "no schedule is '%s'", race_schedule);
 	race_any = true;
-	kunit_info(test, "schedules: %u\n", score.fixtures);
+	kunit_info(test, "schedules: %u\n", race_score.fixtures);
 	for (i = 0; i < FUSE_FX_PROPERTIES; i++)
-		if (score.broken[i])
-			kunit_info(test, "broken: %s in %u\n", names[i], score.broken[i]);
+		if (race_score.broken[i])
+			kunit_info(test, "broken: %s in %u\n", names[i], race_score.broken[i]);
 }
-
-/*
- * The parameters: all that is possible with one state of the name.
- */
 
 static void race_describe(struct kunit *test, const void *param, char *desc)
 {
 	const struct race_pair *pair = param;
 
-	scnprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s.%s.%s", race_states[ilog2(pair->state)],
-		  pair->notification->name, pair->call->name);
+	scnprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s.%s.%s", test->name, pair->notification->name,
+		  pair->call->name);
 }
 
-/* Each case is about the state that it is named after. */
+/* Each case is about the state that it is named after: all that is possible with that. */
 static int race_init(struct kunit *test)
 {
-	const unsigned int max = ARRAY_SIZE(race_notifications) * ARRAY_SIZE(race_calls);
-	struct race_pair *pairs = kunit_kmalloc_array(test, max, sizeof(*pairs), GFP_KERNEL);
+	static struct race_pair pairs[ARRAY_SIZE(race_notifications) * ARRAY_SIZE(race_calls)];
 	enum race_state state = BIT(match_string(race_states, ARRAY_SIZE(race_states), test->name));
 	unsigned int i, k, nr = 0;
 
-	if (!pairs)
-		return -ENOMEM;
 	for (i = 0; i < ARRAY_SIZE(race_notifications); i++)
 		for (k = 0; k < ARRAY_SIZE(race_calls); k++)
 			if (race_notifications[i].states & race_calls[k].states & state)
@@ -862,9 +709,10 @@ static void any_schedule(struct kunit *test)
 static struct kunit_case fuse_inval_race_cases[] = RACE_CASES;
 static struct kunit_case fuse_inval_race_all_cases[] = RACE_CASES;
 
+/* Whoever chooses schedules wants all that the pattern matches. */
 static int race_suite_init(struct kunit_suite *suite)
 {
-	race_all = suite->attr.speed == KUNIT_SPEED_VERY_SLOW;
+	race_all = suite->attr.speed == KUNIT_SPEED_VERY_SLOW || strcmp(race_schedule, "*");
 	return 0;
 }
 
