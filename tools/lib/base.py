@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -99,6 +100,21 @@ def write(path: str, text: str) -> None:
     with open(path + ".new", "w") as file:
         file.write(text)
     os.replace(path + ".new", path)
+
+
+def reasons(path: str) -> list[tuple[str, str]]:
+    """What a list excuses: each in a line, and indented below it why."""
+    found = re.findall(r"^([^\s#].*)\n((?:[ \t]+\S.*\n)*)", read(path) + "\n", re.M)
+    if unexplained := [what for what, why in found if not why]:
+        raise Stop(f"{path} gives no reason for {unexplained[0]}")
+    return [(what, " ".join(why.split())) for what, why in found]
+
+
+def aligned(lines: list[list[str]]) -> str:
+    """A table of Markdown's, whose first line is its head."""
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    head, *others = ("| " + " | ".join(map(str.ljust, line, widths)) + " |\n" for line in lines)
+    return head + "|" + "|".join("-" * (width + 2) for width in widths) + "|\n" + "".join(others)
 
 
 def positive(text: str) -> int:

@@ -42,7 +42,7 @@ class Column:
 
     def __init__(self, fix: str, args: argparse.Namespace) -> None:
         self.kernel = Kernel(argparse.Namespace(**{**vars(args), "fix": fix}))
-        self.name = {"ours": "ours", "none": "none"}.get(fix, re.sub(r"\.\w+$", "", os.path.basename(fix)))
+        self.name = re.sub(r"\.\w+$", "", os.path.basename(fix))
         heads = [re.sub(r"SPDX-.*\n", "", re.split(r"(?m)^(?:---|diff |Index: )", read(patch))[0]).strip()
                  for patch in self.kernel.fix] or ["The tree as it is."]
         about = heads[0] if len(heads) == 1 else "\n".join(head.split("\n")[0] for head in heads)
@@ -160,12 +160,15 @@ def read_waits(tests: Any) -> dict[str, dict[str, str]]:
     for parameter in (parameter for suite in tests.subtests if suite.name == "fuse_inval_waits"
                       for case in suite.subtests for parameter in case.subtests):
         log = "\n".join(parameter.log)
-        there = next((line.split() for line in re.findall("states: (.*)", log)), [])
+        there = re.findall("state: (.*)", log)
         sets = {"any": there, "cached": [state for state in there if state != "not_cached"],
                 "positive": [state for state in there if state in ("file", "directory")]}
+        waits: dict[str, list[str]] = {}
+        for what, state in re.findall("waits: (.*, .*): (.*)", log):
+            waits.setdefault(what, []).append(state)
         found[parameter.name] = {
-            what: next((name for name, states in sets.items() if states == when.split()), when.replace(" ", ", ").replace("_", " "))
-            for what, when in re.findall("waits: (.*, .*): (.*)", log)}
+            what: next((name for name, states in sets.items() if states == when), ", ".join(when).replace("_", " "))
+            for what, when in waits.items()}
     return found
 
 

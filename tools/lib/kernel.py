@@ -25,8 +25,7 @@ from lib.log import TIME_IS_UP, Result, parse, read_log
 from lib.stage import KUNIT, OUR_FIX, check_tree, patches_of, stage
 
 PROFILES = os.path.join(ROOT, "tools/data/profiles")
-# Where distributions have ccache under the names of compilers, and where it keeps what they have made.
-CCACHE = ("/usr/lib/ccache", "/usr/lib64/ccache", "/usr/lib/ccache/bin")
+CCACHE = "/usr/lib/ccache"  # it is here under the names of compilers, and keeps here what they have made:
 KEPT = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "fuse-inval-kunit/ccache")
 TOOLCHAIN = ("binutils", "clang", "cpp", "gcc", "libc6-dev", "libclang", "libllvm", "linux-libc-dev")  # of Debian
 
@@ -40,26 +39,25 @@ def with_ccache() -> dict[str, str]:
     Other architectures overwrite KAFLAGS."""
     # The date and the number of a build would be compiled anew each time.
     env = {"KBUILD_BUILD_TIMESTAMP": "2000-01-01", "KBUILD_BUILD_VERSION": "1"}
-    compilers = next((path for path in CCACHE if os.path.exists(os.path.join(path, "gcc"))), "")
-    if not compilers or not os.path.isabs(KEPT):
+    if not os.path.exists(os.path.join(CCACHE, "gcc")) or not os.path.isabs(KEPT):
         return env
     with contextlib.suppress(OSError):
         os.makedirs(KEPT, exist_ok=True)
         if os.stat(KEPT).st_uid == os.getuid() and os.access(KEPT, os.W_OK):  # else ccache could not write to folders in it
             files = sorted(path for name in TOOLCHAIN for path in glob.glob(f"/var/lib/dpkg/info/{name}*.md5sums"))
             tools = hashlib.sha256("".join(map(read, files)).encode()).hexdigest()
-            env.update(PATH=f"{compilers}:{os.environ.get('PATH', os.defpath)}",  # CC= would be in all command lines
+            env.update(PATH=f"{CCACHE}:{os.environ.get('PATH', os.defpath)}",  # CC= would be in all command lines
                        CCACHE_CONFIGPATH="/dev/null", CCACHE_DIR=KEPT, CCACHE_MAXSIZE="1G", CCACHE_NAMESPACE=tools,
                        CCACHE_DEPEND="1", KAFLAGS="-Wp,-UNO_DIRECT_MODE")
     return env
 
 
-def kernels(binary: str) -> list[int]:
-    """The processes of the UML kernels that run."""
+def kernels(path: str = BUILD) -> list[int]:
+    """The processes of the UML kernels that run: of one, or of all below a folder."""
     found = []
     for exe in glob.glob("/proc/[0-9]*/exe"):
         with contextlib.suppress(OSError):  # gone, or not ours
-            found += [int(exe.split("/")[2])] if os.readlink(exe) == binary else []
+            found += [int(exe.split("/")[2])] if (os.readlink(exe) + "/").startswith(path + "/") else []
     return found
 
 
@@ -290,8 +288,11 @@ class Kernel:
         return [f"{parameter.name}:*" for suite in result.tests.subtests for case in suite.subtests for parameter in case.subtests]
 
 
-def add_arguments(parser: argparse.ArgumentParser, fix: bool = True, profile: str = "", timeout: int | None = None) -> None:
-    """Adds the options that Kernel() takes; --fix and --profile only if they can be chosen, with this default."""
+def parser_of(what: str | None, status: str, fix: bool = True, profile: str = "",
+              timeout: int | None = None) -> argparse.ArgumentParser:
+    """A parser of the options that Kernel() takes; --fix and --profile only if they can be chosen, with this default."""
+    parser = argparse.ArgumentParser(description=what, epilog="exit status: " + status,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.set_defaults(fix="ours", profile="fast", arch="um", cross_compile="")
     parser.add_argument("--kdir", metavar="DIR", help="kernel tree: Linux 7.2 or later, without a .config in it, with or "
                         "without git; it is never changed (default: Debian's, from tools/kernel-source)")
@@ -304,3 +305,4 @@ def add_arguments(parser: argparse.ArgumentParser, fix: bool = True, profile: st
     parser.add_argument("--timeout", metavar="SECONDS", type=positive, default=timeout,
                         help=f"end a boot after so long (default: {timeout or '120, with the profile debug 600'})")
     parser.add_argument("--jobs", metavar="N", type=positive, default=os.cpu_count() or 1, help="for make -j (default: all CPUs)")
+    return parser

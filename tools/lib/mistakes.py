@@ -14,14 +14,10 @@ from lib.base import Stop
 # Words that are easily mixed up: each is replaced by each other one of its group.
 ALIKE = (
     ("==", "!="), ("<=", "<"), (">", ">="), ("&&", "||"), ("&", "|"), ("0", "1"), ("continue", "break"),
-    ("start_creating_dentry", "start_removing_dentry"), ("atomic64_inc_return", "atomic64_read"),
-    ("d_is_negative", "d_really_is_negative", "d_unhashed"), ("d_really_is_positive", "d_is_positive", "d_unhashed"),
-    ("d_is_dir", "d_is_reg", "d_can_lookup"), ("d_mountpoint", "d_unhashed", "cant_mount"),
-    ("simple_empty", "d_unhashed"), ("IS_ERR", "IS_ERR_OR_NULL", "!"), ("IS_DEADDIR", "IS_IMMUTABLE"),
-    ("S_ISDIR", "S_ISREG"), ("S_DEAD", "S_IMMUTABLE"), ("d_find_alias", "d_find_any_alias"),
-    ("dput", "end_removing"), ("d_invalidate", "d_drop", "d_delete", "shrink_dcache_parent"),
-    ("d_move", "d_exchange"), ("RENAME_EXCHANGE", "RENAME_NOREPLACE"),
-    ("clear_nlink", "drop_nlink"), ("inode_lock", "inode_lock_shared"), ("inode_unlock", "inode_unlock_shared"),
+    ("atomic64_inc_return", "atomic64_read"), ("d_is_negative", "d_really_is_negative", "d_unhashed"),
+    ("d_really_is_positive", "d_is_positive", "d_unhashed"), ("d_mountpoint", "d_unhashed", "cant_mount"),
+    ("simple_empty", "d_unhashed"), ("IS_ERR", "IS_ERR_OR_NULL", "!"), ("S_ISDIR", "S_ISREG"), ("dput", "end_removing"), ("clear_nlink", "drop_nlink"),
+    ("d_move", "d_exchange"), ("RENAME_EXCHANGE", "RENAME_NOREPLACE"), ("inode_unlock", "inode_unlock_shared"),
     ("fuse_dir_changed", "fuse_invalidate_attr", "fuse_outdate_attr"))
 DOUBLED = re.compile(r"[di]put|end_|\w*unlock")
 JUMPS = ("return", "goto", "break", "continue")

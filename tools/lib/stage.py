@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import tempfile
 
-from lib.base import BUILD, ROOT, Stop, progress, read, write
+from lib.base import BUILD, ROOT, Stop, progress, read, run, write
 
 OVERLAY = ("arch", "Documentation", "fs", "include", "lib", "scripts", "tools/testing")  # these mirror the kernel tree
 OUR_FIX = os.path.join(ROOT, "fs/fuse/fix")
@@ -48,8 +48,7 @@ def patches_of(fix: str) -> list[str]:
         pattern = os.path.join(glob.escape(fix), "*.patch") if os.path.isdir(fix) else fix
         if found := sorted(path for path in glob.glob(pattern) if is_patch(read(path))):
             return found
-        raise Stop(f"--fix: there is no patch {fix}" + ("/*.patch" if os.path.isdir(fix) else
-                                                        ": give a folder, a mailbox or a pattern for several" if " " in fix else ""))
+        raise Stop(f"--fix: there is no patch {fix}: give a file, or a mailbox, a folder or a pattern for several")
     if not is_patch(read(fix)):
         raise Stop(f"--fix: {fix} changes nothing: there is no diff in it; to judge the tree as it is: FIX=none (--fix none)")
     mails = ["".join(part.get_payload(decode=True).decode(errors="replace") for part in mail.walk()
@@ -64,30 +63,32 @@ def patches_of(fix: str) -> list[str]:
     return sorted(glob.glob(folder + "/*"))
 
 
+def copy_tree(kdir: str, to: str) -> None:
+    """With links, where there can be: so nothing may write to a file in place."""
+    for how in "-al", "-a":
+        shutil.rmtree(to, ignore_errors=True)
+        if not run(["cp", how, kdir, to], to + ".log"):
+            return
+    raise Stop(f"cannot make {to}: {read(to + '.log').splitlines()[0]}")
+
+
 def is_patch(text: str) -> bool:
     """A cover letter is none."""
     return bool(re.search(r"(?m)^(--- .*\n\+\+\+ |rename from )", text))
 
 
-def start_scan(kdir: str) -> subprocess.Popen[bytes]:
-    """Lists every file of the tree with a stamp that changes when the file does; find is twice as fast as Python."""
+def scan(kdir: str) -> dict[str, str]:
+    """Every file of the tree with a stamp that changes when the file does; find is twice as fast as Python."""
     # Leave out build directories, such as .kunit, and if the tree is itself a stage of ours, those that we write to: kunit-*.
     skip = [entry.path for entry in os.scandir(kdir) if entry.is_dir()
             and (entry.name.startswith("kunit-") or os.path.exists(os.path.join(entry.path, ".config")))]
     pruned = [word for path in (ROOT, *skip) for word in ("-o", "-path", re.sub(r"([\\*?[])", r"\\\1", path))]
-    return subprocess.Popen(["find", kdir, "(", "-name", ".git", "-o", "-name", "__pycache__", *pruned, ")", "-prune", "-o",
-                             "-type", "f", "-printf", r"%P\t%T@ %s %i\0", "-o", "-type", "l", "-printf", r"%P\t-> %l\0"],
-                            stdout=subprocess.PIPE)
-
-
-def scanned(find: subprocess.Popen[bytes]) -> dict[str, str]:
-    found = find.communicate()[0]
-    if find.returncode:
+    found = subprocess.run(["find", kdir, "(", "-name", ".git", "-o", "-name", "__pycache__", *pruned, ")", "-prune", "-o",
+                            "-type", "f", "-printf", r"%P\t%T@ %s %i\0", "-o", "-type", "l", "-printf", r"%P\t-> %l\0"],
+                           stdout=subprocess.PIPE)
+    if found.returncode:
         raise Stop("find could not read all files of the kernel tree, see above: let this user read them")
-    stamps: dict[str, str] = {}
-    for line in os.fsdecode(found).split("\0")[:-1]:
-        path, _, stamps[path] = line.partition("\t")
-    return stamps
+    return dict(line.split("\t", 1) for line in os.fsdecode(found.stdout).split("\0")[:-1])
 
 
 def files_below(top: str) -> list[str]:
@@ -153,7 +154,6 @@ def place(origin: str, staged: str, temporary: str, link: bool) -> None:
 def stage(kdir: str, version: str, fix: list[str], home: str) -> None:
     """Brings the stage home/src up to date; home/manifest.json lists the files in it."""
     src, manifest = os.path.join(home, "src"), os.path.join(home, "manifest.json")
-    find = start_scan(kdir)
     there = os.path.exists(manifest) and os.path.isdir(src)
     old: dict[str, str] = json.loads(read(manifest)) if there else {}
     if not there and os.path.exists(home):
@@ -163,7 +163,7 @@ def stage(kdir: str, version: str, fix: list[str], home: str) -> None:
     patches = fix + [file for file in ours if file.endswith(".patch")]
     with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
         touched = [path for patch in patches for path in apply_patch(patch, kdir, version, scratch)]
-        stamps = scanned(find)
+        stamps = scan(kdir)
         for path in touched:
             stamps.pop(path, None)  # unless the patch deletes it, it comes back below
         origins = {os.path.relpath(file, scratch): file for file in files_below(scratch)}

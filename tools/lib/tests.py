@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import glob
-import html.parser
 import os
 import re
 import shutil
@@ -20,12 +18,10 @@ import time
 import unittest
 from typing import Any
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-BUILD = os.environ.get("FUSE_KUNIT_BUILD") or os.path.join(ROOT, "build")  # see Plan
+from lib.base import BUILD, ROOT, read, write
+from lib.stage import DIR_C, OUR_FIX, apply_patch, copy_tree, patches_of
+
 JUDGE = os.path.join(ROOT, "tools/judge")
-COVERAGE = os.path.join(ROOT, "tools/coverage")
-DIR_C = "fs/fuse/dir.c"
-OUR_FIX = os.path.join(ROOT, "fs/fuse/fix")
 
 SKIPPED = 77  # exit status
 PROGRESS = re.compile(r"[\w, ]+: \d+ (s|of \d+)$")  # a line about the progress of a tool, which is printed at once
@@ -42,19 +38,8 @@ def kernel() -> str:
                           check=True).stdout.strip()
 
 
-def read(*path: str) -> str:
-    with open(os.path.join(*path), errors="replace") as file:
-        return file.read()
-
-
-def kernels(below: str = BUILD) -> list[str]:
-    """The UML kernels below a folder that run."""
-    found = []
-    for exe in glob.glob("/proc/[0-9]*/exe"):
-        with contextlib.suppress(OSError):  # gone, or not ours
-            if os.readlink(exe).startswith(below + "/"):
-                found.append(exe)
-    return found
+def patch_of(path: str, before: str, after: str) -> str:
+    return "".join(difflib.unified_diff(before.splitlines(True), after.splitlines(True), "a/" + path, "b/" + path))
 
 
 def on(kernel: str) -> Any:
@@ -76,10 +61,15 @@ class Test(unittest.TestCase):
 
     def write(self, name: str, text: str) -> str:
         path = os.path.join(self.scratch, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w") as file:
-            file.write(text)
+        write(path, text)
         return path
+
+    def own_tree(self) -> str:
+        """The default tree once more: it shares the inodes, so nothing may be written in place."""
+        tree = os.path.join(BUILD, "own-tree")
+        self.addCleanup(shutil.rmtree, tree, ignore_errors=True)
+        copy_tree(kernel(), tree)
+        return tree
 
     def judge(self, *options: str, status: int, says: str = ".") -> str:
         return self.tool(JUDGE, *options, status=status, says=says)
@@ -102,68 +92,25 @@ class Test(unittest.TestCase):
         """A patch of the pristine tree's fuse_reverse_inval_entry() that puts new in front of old."""
         before = read(kernel(), DIR_C)
         at = before.index(old, before.index("int fuse_reverse_inval_entry("))
-        after = before[:at] + new + before[at:]
-        return self.write("fix.patch", "".join(difflib.unified_diff(
-            before.splitlines(True), after.splitlines(True), "a/" + DIR_C, "b/" + DIR_C)))
+        return self.write("fix.patch", patch_of(DIR_C, before, before[:at] + new + before[at:]))
 
     def ours_and(self, new: str, old: str) -> str:
         """A folder of patches: our fix, with new in front of old in dir.c."""
-        after = self.fixed(DIR_C)
-        at = after.index(old)
-        folder = os.path.join(self.scratch, "fix")
-        shutil.copytree(OUR_FIX, folder, dirs_exist_ok=True)
-        self.write("fix/last.patch", "".join(difflib.unified_diff(
-            after.splitlines(True), (after[:at] + new + after[at:]).splitlines(True), "a/" + DIR_C, "b/" + DIR_C)))
-        return folder
+        before = self.fixed(DIR_C)
+        shutil.copytree(OUR_FIX, os.path.join(self.scratch, "fix"), dirs_exist_ok=True)
+        return os.path.dirname(self.write("fix/last.patch", patch_of(DIR_C, before, before.replace(old, new + old, 1))))
 
     def other_signature(self) -> str:
         """A patch of the pristine tree that gives fuse_reverse_inval_entry() one more argument."""
-        patch = ""
-        for path, more in (DIR_C, "bool more"), ("fs/fuse/fuse_i.h", "bool more"), ("fs/fuse/notify.c", "true"):
-            before = read(kernel(), path)
-            after = re.sub(r"(\bfuse_reverse_inval_entry\([^)]*)\)", rf"\1, {more})", before)
-            patch += "".join(difflib.unified_diff(before.splitlines(True), after.splitlines(True), "a/" + path, "b/" + path))
-        return self.write("signature.patch", patch)
+        return self.write("signature.patch", "".join(
+            patch_of(path, before := read(kernel(), path), re.sub(r"(\bfuse_reverse_inval_entry\([^)]*)\)", rf"\1, {more})", before))
+            for path, more in ((DIR_C, "bool more"), ("fs/fuse/fuse_i.h", "bool more"), ("fs/fuse/notify.c", "true"))))
 
     def fixed(self, path: str) -> str:
         """A file with our fix, and all others that it changes beside it."""
-        for patch in sorted(glob.glob(OUR_FIX + "/*.patch")):
-            for touched in re.findall(r"(?m)^--- a/(\S+)", read(patch)):
-                if not os.path.exists(os.path.join(self.scratch, touched)):
-                    self.write(touched, read(kernel(), touched))
-            run("patch", "-p1", "-d", self.scratch, "-i", patch, check=True)
+        for patch in patches_of(OUR_FIX):
+            apply_patch(patch, kernel(), "", self.scratch)
         return read(self.scratch, path)
-
-
-class Page(html.parser.HTMLParser):
-    """What is wrong with an HTML file that should need no other file."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.mistakes: list[str] = []
-        self.ids: set[str] = set()
-        self.links: set[str] = set()
-        self.feed(text)
-        self.close()
-        self.mistakes += self.open
-        self.mistakes += re.findall(r"https?:|url\(|@import|<script", text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        if tag not in ("meta", "wbr"):
-            self.open.append(tag)
-        for name, value in attributes:
-            if name == "id":
-                self.mistakes += [f"twice: {value}"] if value in self.ids else []
-                self.ids.add(value or "")
-            elif name == "href":
-                self.links.add((value or "").removeprefix("#"))
-            elif name == "src":
-                self.mistakes.append(f"from elsewhere: {value}")
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self.open or self.open.pop() != tag:
-            self.mistakes.append(f"</{tag}> in line {self.getpos()[0]}")
 
 
 class Plan:
