@@ -612,7 +612,8 @@ static void race_delete(struct kunit *test)
 		expect_return(fx, late.server, "the delete of what has the name now", 0);
 	kunit_thread_join(late.server, NULL);
 	/* What is renamed meanwhile may lose its timeout under its new name, too. */
-	fuse_fake_take_back_node(fx->server, late.nodeid);
+	fuse_fake_take_back(fx->server, late.notify.parent, param->flags ? "other" : "new", false);
+	fuse_fake_take_back(fx->server, FUSE_ROOT_ID, "new", false);
 	late_expect(fx, "'other' is unhashed", d_unhashed(other), marks);
 	late_expect(fx, "'other' is DCACHE_CANT_MOUNT", cant_mount(other), marks);
 	late_expect(fx, "'other' has no links", !d_inode(other)->i_nlink, marks);
