@@ -322,7 +322,9 @@ static int race_thread(void *data)
 		race->seq = race->fx->server->seq;
 	}
 	err = side->what->fn(&side->op);
-	race_look(race);
+	/* Unless it waited, what is cached behind a notification is what that has left. */
+	if (side == &race->call || race->waited)
+		race_look(race);
 	if (side == &race->notify)
 		race->notifying = false;
 	return err;
