@@ -179,14 +179,18 @@ void fuse_fake_hold_wait(struct fuse_fake_hook *hook)
 
 void fuse_fake_let_go(struct fuse_fake_server *server)
 {
-	struct fuse_fake_hook *hook;
+	struct fuse_fake_hook *hook, *found;
 
 	do {
+		found = NULL;
+		/* Others only count, and may be on the stack of another thread. */
 		scoped_guard(spinlock, &server->lock)
-			hook = list_first_entry_or_null(&server->hooks, typeof(*hook), list);
-		if (hook)
-			fuse_fake_unhook(hook);
-	} while (hook);
+			list_for_each_entry(hook, &server->hooks, list)
+				if (hook->stop)
+					found = hook;
+		if (found)
+			fuse_fake_unhook(found);
+	} while (found);
 }
 
 static void fuse_fake_server_stop(void *arg)

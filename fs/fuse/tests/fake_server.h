@@ -133,7 +133,7 @@ struct fuse_fake_hook *fuse_fake_hold(struct fuse_fake_server *server, u32 opcod
 /* Wait until a request is stopped; if none comes the test is aborted. */
 void fuse_fake_hold_wait(struct fuse_fake_hook *hook);
 
-/* Answer all requests that are stopped, and end all hooks. */
+/* Answer all requests that are stopped, and stop no other. */
 void fuse_fake_let_go(struct fuse_fake_server *server);
 
 /* Make a name behind the kernel's back; returns its nodeid. If it cannot the test fails. */

@@ -326,7 +326,13 @@ static struct dentry *fuse_fx_look_again(struct fuse_fixture *fx, u64 parent, co
 	if (dir && d_is_dir(dir) && !IS_DEADDIR(d_inode(dir)))
 		dentry = lookup_noperm_unlocked(&QSTR(name), dir);
 	dput(dir);
-	return IS_ERR(dentry) ? NULL : dentry;
+	if (!IS_ERR(dentry))
+		return dentry;
+	/* What no path can have is looked up neither: "/", which O_TMPFILE makes. */
+	if (PTR_ERR(dentry) != -ENAMETOOLONG && PTR_ERR(dentry) != -EACCES)
+		fuse_fx_broken(fx, FUSE_FX_FRESH, "a lookup of '%s' in nodeid %llu returns %s",
+			       name, parent, fuse_fx_errname(PTR_ERR(dentry)));
+	return NULL;
 }
 
 static void fuse_fx_check_no_collateral(struct fuse_fixture *fx)
@@ -378,20 +384,27 @@ static void fuse_fx_check_node(struct fuse_fixture *fx, u64 nodeid, bool names, 
 	};
 	struct kstat stat;
 	struct file *file;
+	int err;
 
 	/* What is no directory has no names. */
 	if (!path.dentry || (names && !d_is_dir(path.dentry)) || IS_DEADDIR(d_inode(path.dentry)))
 		return;
-	vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0);
-	if (fuse_fake_seq(fx->server, nodeid, FUSE_FAKE_ATTR) <= seq)
+	err = vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0);
+	if (err)
+		fuse_fx_broken(fx, FUSE_FX_FRESH, "stat() of nodeid %llu returns %s", nodeid,
+			       fuse_fx_errname(err));
+	else if (fuse_fake_seq(fx->server, nodeid, FUSE_FAKE_ATTR) <= seq)
 		fuse_fx_broken(fx, FUSE_FX_FRESH,
 			       "the attributes of nodeid %llu are from before the notification",
 			       nodeid);
 	if (!fx->server->cache_dir || !d_is_dir(path.dentry))
 		return;
 	file = dentry_open(&path, O_RDONLY | O_DIRECTORY, current_cred());
-	if (IS_ERR(file))
+	if (IS_ERR(file)) {
+		fuse_fx_broken(fx, FUSE_FX_FRESH, "open() of nodeid %llu returns %s", nodeid,
+			       fuse_fx_errname(PTR_ERR(file)));
 		return;
+	}
 	fuse_fx_read_dir(file, "");
 	fuse_fx_close_file(file);
 	if (fuse_fake_seq(fx->server, nodeid, FUSE_FAKE_LISTING) <= seq)

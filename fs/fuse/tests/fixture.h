@@ -179,10 +179,8 @@ int fuse_fx_do_inc_epoch(struct fuse_fx_op *op);
 #define fuse_fx_inval_inode(_fx, _nodeid)	FUSE_FX_CALL(inval_inode, _fx, .parent = _nodeid)
 #define fuse_fx_inc_epoch(_fx)			FUSE_FX_CALL(inc_epoch, _fx)
 
-/* Stat, and say how many names the server had to look up on the way. */
-int fuse_fx_stat_asks(struct fuse_fixture *fx, const char *path, unsigned int *asked);
-/* Stat, and return how often the server was asked for attributes. */
-unsigned int fuse_fx_getattrs(struct fuse_fixture *fx, const char *path);
+/* Stat what exists, and return how many of these requests that takes. */
+unsigned int fuse_fx_asks(struct fuse_fixture *fx, u32 opcode, const char *path);
 /* Is this name in the directory, as whoever reads it sees it? */
 bool fuse_fx_lists(struct fuse_fixture *fx, const char *path, const char *name);
 
@@ -204,7 +202,12 @@ int fuse_fx_send(struct fuse_fixture *fx, enum fuse_notify_code code, const void
 struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
 				 const struct fuse_fx_op *op);
 
-/* The same, until the server holds its first request with this opcode. */
+/* The same, in a thread of that name, until it comes to that preemption point. */
+struct kunit_thread *fuse_fx_run_at(struct fuse_fixture *fx, const char *name,
+				    int (*call)(struct fuse_fx_op *op),
+				    const struct fuse_fx_op *op, unsigned long point);
+
+/* As fuse_fx_run(), until the server holds its first request with this opcode. */
 struct kunit_thread *fuse_fx_run_to(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
 				    const struct fuse_fx_op *op, u32 opcode,
 				    enum fuse_fake_stop stop);

@@ -71,21 +71,12 @@ static int fuse_fx_getattr(struct fuse_fx_op *op, unsigned int lookup_flags, uns
 	return err ?: vfs_getattr(&path, &stat, STATX_BASIC_STATS, flags);
 }
 
-int fuse_fx_stat_asks(struct fuse_fixture *fx, const char *name, unsigned int *asked)
+unsigned int fuse_fx_asks(struct fuse_fixture *fx, u32 opcode, const char *path)
 {
-	unsigned int before = fuse_fake_requests(fx->server, FUSE_LOOKUP);
-	int err = fuse_fx_stat(fx, name);
-
-	*asked = fuse_fake_requests(fx->server, FUSE_LOOKUP) - before;
-	return err;
-}
-
-unsigned int fuse_fx_getattrs(struct fuse_fixture *fx, const char *path)
-{
-	unsigned int before = fuse_fake_requests(fx->server, FUSE_GETATTR);
+	unsigned int before = fuse_fake_requests(fx->server, opcode);
 
 	FUSE_EXPECT_ERR(fx->test, fuse_fx_stat(fx, path), 0);
-	return fuse_fake_requests(fx->server, FUSE_GETATTR) - before;
+	return fuse_fake_requests(fx->server, opcode) - before;
 }
 
 int fuse_fx_do_chmod(struct fuse_fx_op *op)
@@ -266,8 +257,9 @@ static int fuse_fx_thread(void *data)
 	return op->call(op);
 }
 
-struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
-				 const struct fuse_fx_op *op)
+struct kunit_thread *fuse_fx_run_at(struct fuse_fixture *fx, const char *name,
+				    int (*call)(struct fuse_fx_op *op),
+				    const struct fuse_fx_op *op, unsigned long point)
 {
 	struct fuse_fx_op *run = kmemdup(op, sizeof(*op), GFP_KERNEL);
 
@@ -275,8 +267,14 @@ struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fus
 	run->fx = fx;
 	run->call = call;
 	list_add_tail(&run->list, &fx->threads);
-	run->thread = kunit_thread_run(fx->test, "fuse_fx", fuse_fx_thread, run);
+	run->thread = kunit_thread_run_to(fx->test, name, fuse_fx_thread, run, point);
 	return run->thread;
+}
+
+struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
+				 const struct fuse_fx_op *op)
+{
+	return fuse_fx_run_at(fx, "fuse_fx", call, op, KUNIT_NO_POINT);
 }
 
 struct kunit_thread *fuse_fx_run_to(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),

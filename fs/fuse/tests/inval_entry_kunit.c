@@ -64,7 +64,6 @@ static void positive(struct kunit *test)
 static void directory(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	unsigned int lookups;
 
 	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
@@ -73,28 +72,20 @@ static void directory(struct kunit *test)
 
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "dir"), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "dir"));
-	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "dir/file", &lookups), 0);
-	KUNIT_EXPECT_EQ(test, lookups, 2);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "dir/file"), 2);
 }
 
 /* With FUSE_EXPIRE_ONLY a dentry stays, and is used again if the server confirms it. */
 static void expired(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	unsigned int lookups;
 	struct dentry *file;
 
 	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
 	file = fuse_fx_hold(fx, "file");
 	FUSE_EXPECT_ERR(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "file"), 0);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat_asks(fx, "file", &lookups), 0);
-	KUNIT_EXPECT_EQ(test, lookups, 1);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "file"), 1);
 	KUNIT_EXPECT_FALSE(test, d_unhashed(file));
-
-	/* What has expired is still cached, and can be invalidated. */
-	FUSE_EXPECT_ERR(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "file"), 0);
-	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "file"), 0);
-	KUNIT_EXPECT_TRUE(test, d_unhashed(file));
 }
 
 /* FUSE_NOTIFY_DELETE also marks the inode as removed, unless a child is in use. */
@@ -213,12 +204,12 @@ static void hard_link(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "one"), 0);
 	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "one"));
 	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, "two"));
-	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "two"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "two"), 0);
 
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "one"), 0);
 	fuse_fake_remove(fx->server, "one");
 	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, nodeid, "one", 0), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "two"), 1);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "two"), 1);
 	FUSE_EXPECT_ERR(test, fuse_fx_link(fx, "two", "three"), 0);
 }
 
@@ -228,8 +219,11 @@ static void hard_link(struct kunit *test)
  */
 static void parent_attributes(struct kunit *test)
 {
+	static const u32 stale[] = {
+		STATX_MTIME, STATX_CTIME, STATX_SIZE, STATX_BLOCKS, STATX_NLINK,
+	};
 	struct fuse_fixture *fx = test->priv;
-	unsigned int before;
+	unsigned int before, i;
 	struct kstat stat;
 	struct file *file;
 	u64 dir;
@@ -239,14 +233,18 @@ static void parent_attributes(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/sibling"), 0);
 	file = fuse_fx_open(fx, "dir", O_RDONLY | O_DIRECTORY);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
-	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "dir"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "dir"), 0);
 
-	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "never"), -ENOENT);
-	before = fuse_fake_requests(fx->server, FUSE_GETATTR);
-	FUSE_EXPECT_ERR(test, vfs_getattr(&file->f_path, &stat, STATX_UID, 0), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), before);
-	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "dir"), 1);
-	KUNIT_EXPECT_EQ(test, fuse_fx_getattrs(fx, "dir/sibling"), 0);
+	for (i = 0; i < ARRAY_SIZE(stale); i++) {
+		FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "never"), -ENOENT);
+		before = fuse_fake_requests(fx->server, FUSE_GETATTR);
+		FUSE_EXPECT_ERR(test, vfs_getattr(&file->f_path, &stat, STATX_UID, 0), 0);
+		KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), before);
+		FUSE_EXPECT_ERR(test, vfs_getattr(&file->f_path, &stat, stale[i], 0), 0);
+		KUNIT_EXPECT_EQ_MSG(test, fuse_fake_requests(fx->server, FUSE_GETATTR), before + 1,
+				    "STATX_* %#x", stale[i]);
+	}
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "dir/sibling"), 0);
 }
 
 /*
@@ -338,6 +336,36 @@ static void listing(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, fuse_fx_lists(fx, "dir", "new"));
 }
 
+static bool list_any(struct dir_context *ctx, const char *name, int namelen, loff_t offset, u64 ino,
+		     unsigned int type)
+{
+	return true;
+}
+
+/* It is cached, too, if the directory is opened again for each part of it, as by nfsd. */
+static void listing_in_parts(struct kunit *test)
+{
+	struct dir_context part = { .actor = list_any };
+	struct fuse_fixture *fx = test->priv;
+	struct file *file;
+	loff_t pos;
+	u64 dir, seq;
+
+	fx->server->cache_dir = true;
+	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	do {
+		pos = part.pos;
+		file = fuse_fx_open(fx, "dir", O_RDONLY | O_DIRECTORY);
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+		KUNIT_ASSERT_EQ(test, vfs_llseek(file, pos, SEEK_SET), pos);
+		FUSE_ASSERT_ERR(test, iterate_dir(file, &part), 0);
+	} while (part.pos != pos);
+	seq = fuse_fake_seq(fx->server, dir, FUSE_FAKE_LISTING);
+	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
+	KUNIT_EXPECT_EQ(test, fuse_fake_seq(fx->server, dir, FUSE_FAKE_LISTING), seq);
+}
+
 static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(negative),
 	KUNIT_CASE(negative_not_cached),
@@ -355,6 +383,7 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(parent_unknown),
 	KUNIT_CASE(not_cached),
 	KUNIT_CASE(listing),
+	KUNIT_CASE(listing_in_parts),
 	{}
 };
 

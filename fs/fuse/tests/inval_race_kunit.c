@@ -180,6 +180,7 @@ struct race_pair {
 
 /* One of the two, in a thread. */
 struct race_side {
+	struct race *race;
 	const struct race_call *what;
 	struct fuse_fx_op op;
 	struct kunit_thread *thread;	/* or NULL: it is not made */
@@ -210,7 +211,8 @@ struct race {
 	struct fuse_fake_hook hook;	/* stops a request of the call */
 	bool reached;			/* there is such a point or request at[0] */
 	bool ran;			/* there is such a point at[1], too */
-	bool waited;			/* the notification may have waited for the call */
+	bool waited;			/* one of the two may have waited for the other */
+	bool unexplained;		/* what the notification returned, so far */
 	bool notifying;
 	u64 seq;			/* the server's counter when the notification started */
 	unsigned long first;		/* what was cached then, as bits */
@@ -262,7 +264,7 @@ static void race_fill(struct kunit *test, struct race *race)
 
 	if (state & ~(RACE_ABSENT | RACE_UNCACHED))
 		fuse_fx_stat(fx, "dir/name");
-	if (state & (RACE_FILE | RACE_DIRS))
+	if (state & (RACE_FILES | RACE_DIRS) & ~RACE_UNCACHED)
 		race->inode = fuse_fx_hold_inode(fx, "dir/name");
 	if (state == RACE_HELD_FILE)
 		fuse_fx_hold(fx, "dir/name");
@@ -309,19 +311,12 @@ static __printf(2, 3) void race_say(struct race *race, const char *fmt, ...)
 	va_end(args);
 }
 
-static int race_thread(void *data)
+static int race_thread(struct fuse_fx_op *op)
 {
-	struct race_side *side = data;
-	struct race *race = side->op.data;
-	int err;
+	struct race_side *side = op->data;
+	struct race *race = side->race;
+	int err = side->what->fn(op);
 
-	if (side == &race->notify) {
-		race->notifying = true;
-		race_look(race);
-		race->first = race->seen;
-		race->seq = race->fx->server->seq;
-	}
-	err = side->what->fn(&side->op);
 	/* Unless it waited, what is cached behind a notification is what that has left. */
 	if (side == &race->call || race->waited)
 		race_look(race);
@@ -344,15 +339,21 @@ static enum kunit_thread_state race_go(struct race *race, struct race_side *side
 		return kunit_thread_wait(side->thread);
 	}
 	side->op = (struct fuse_fx_op) {
-		.fx	= race->fx,
 		.path	= { what->path[0], what->path[1] },
 		.flags	= what->flags,
 		.parent	= what->node ? race->nodeid : get_node_id(d_inode(race->dir)),
 		.child	= what->child ? race->nodeid : 0,
-		.data	= race,
+		.data	= side,
 	};
-	side->thread = kunit_thread_run_to(race->fx->test, call ? "call" : "notification",
-					   race_thread, side, point);
+	side->race = race;
+	if (!call) {
+		race->notifying = true;
+		race_look(race);
+		race->first = race->seen;
+		race->seq = race->fx->server->seq;
+	}
+	side->thread = fuse_fx_run_at(race->fx, call ? "call" : "notification", race_thread,
+				      &side->op, point);
 	return kunit_thread_wait(side->thread);
 }
 
@@ -360,7 +361,9 @@ static enum kunit_thread_state race_go(struct race *race, struct race_side *side
 static bool race_stops(struct race *race, struct race_side *side, unsigned long point)
 {
 	race->ran = race_go(race, side, point) == KUNIT_THREAD_STOPPED;
-	race_look(race);
+	/* Where a notification stops, something may be cached that it has left. */
+	if (side == &race->call)
+		race_look(race);
 	if (race->ran)
 		race_say(race, "\n%s is stopped in %pS at 0x%lx", side->what->name,
 			 kunit_thread_where(side->thread),
@@ -430,8 +433,6 @@ static void race_run(struct race *race)
 	if (race->how == RACE_NOTIFY) {
 		race_runs_on(race, call);
 		race_look(race);
-		/* The call may go on when the notification waits for something. */
-		race->waited = true;
 	} else if (race->how == RACE_BOTH) {
 		/* The call may wait for the notification. */
 		race->waited = true;
@@ -440,8 +441,8 @@ static void race_run(struct race *race)
 	} else if (race->how == RACE_ARRIVAL && race_stops(race, notify, race->at[1])) {
 		/* The answer is from before the notification, and arrives in the middle of it. */
 		race_say(race, "\nthe answer arrives");
-		race_go(race, call, KUNIT_NO_POINT);
-		race->waited = true;
+		race->waited = race_go(race, call, KUNIT_NO_POINT) != KUNIT_THREAD_ENDED;
+		race_look(race);
 	} else {
 		race_runs_on(race, notify);
 	}
@@ -457,47 +458,29 @@ static void race_run(struct race *race)
 	race->ran |= !race->at[1];
 }
 
-/*
- * A notification that waited for the call may have found whatever was cached at any
- * time during the call: make the call once more, alone, and look at each point.
- */
-static void race_look_at_all_points(struct race *race)
+/* Was the return value right at some time? Says nothing yet if there is more to look at. */
+static void race_explain(struct race *race, bool more)
 {
-	struct kunit *test = race->fx->test;
-	struct race *again = kzalloc_obj(*again);
-	unsigned long point = 0;
-
-	KUNIT_ASSERT_NOT_NULL(test, again);
-	KUNIT_ASSERT_EQ(test, fuse_fx_init(test), 0);
-	race_fill(test, again);
-	again->notifying = true;
-	while (race_go(again, &again->call, point++) == KUNIT_THREAD_STOPPED)
-		race_look(again);
-	KUNIT_ASSERT_TRUE(test, kunit_thread_join(again->call.thread, NULL));
-	race->seen |= again->seen;
-	fuse_fx_exit(test);
-	test->priv = race->fx;
-	kfree(again);
-}
-
-/* Was the return value right at some time? @text says which ones would have been. */
-static bool race_explains(const struct race *race, char *text, size_t size)
-{
-	bool delete = race->notify.what->child;
+	const struct race_call *notification = race->notify.what;
+	char text[128] = "";
 	size_t len = 0;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(race_returns); i++) {
-		int right = delete ? race_returns[i].of_delete : race_returns[i].answer;
+		int right = notification->child ? race_returns[i].of_delete : race_returns[i].answer;
 
 		if (!(race->seen & BIT(i)))
 			continue;
 		if (right == race->notify.ret)
-			return true;
-		len += scnprintf(text + len, size - len, "%s%s (%s)", len ? " or " : "",
+			return;
+		len += scnprintf(text + len, sizeof(text) - len, "%s%s (%s)", len ? " or " : "",
 				 fuse_fx_errname(right), race_returns[i].what);
 	}
-	return false;
+	race->unexplained = more;
+	if (!more)
+		fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "%s returns %s, not %s; %s returns %s",
+			       notification->name, fuse_fx_errname(race->notify.ret), text,
+			       race->call.what->name, fuse_fx_errname(race->call.ret));
 }
 
 static void race_check_return(struct race *race)
@@ -505,7 +488,6 @@ static void race_check_return(struct race *race)
 	const struct race_call *notification = race->notify.what, *call = race->call.what;
 	struct inode *inode = race->inode;
 	int answer = race->notify.ret;
-	char text[128] = "";
 
 	if (!notification->path[0]) {
 		if (answer && !(answer == -ENOENT && notification->node))
@@ -520,15 +502,10 @@ static void race_check_return(struct race *race)
 			       fuse_fx_errname(answer),
 			       S_ISDIR(inode->i_mode) ? "S_DEAD" : "without links");
 	/* If it ran while the call was stopped, it found what was there when it started. */
-	if (!race->waited && race->how != RACE_BOTH && answer != -ENOENT &&
-	    race->first & (BIT(RACE_SEEN_NODE) | BIT(RACE_SEEN_BUSY)))
+	if (!race->waited && race->how >= RACE_CALL && race->how != RACE_ARRIVAL &&
+	    answer != -ENOENT && race->first & (BIT(RACE_SEEN_NODE) | BIT(RACE_SEEN_BUSY)))
 		race->fx->found_nodeid = race->nodeid;
-	if (!race_explains(race, text, sizeof(text)) && race->waited)
-		race_look_at_all_points(race);
-	if (!race_explains(race, text, sizeof(text)))
-		fuse_fx_broken(race->fx, FUSE_FX_SERIAL, "%s returns %s, not %s; %s returns %s",
-			       notification->name, fuse_fx_errname(answer), text,
-			       call->name, fuse_fx_errname(race->call.ret));
+	race_explain(race, race->waited);
 }
 
 static void race_join(struct race *race)
@@ -557,12 +534,50 @@ static void race_join(struct race *race)
 		fuse_fake_take_back_node(server, race->nodeid);
 }
 
+static void race_begin(struct kunit *test, struct race *race)
+{
+	struct fuse_fixture *fx;
+
+	KUNIT_ASSERT_EQ(test, fuse_fx_init(test), 0);
+	fx = test->priv;
+	fx->score = &race_score;
+	fx->title = race->story;
+	fx->again = race->again;
+	race_fill(test, race);
+}
+
+static void race_end(struct kunit *test)
+{
+	fuse_fx_exit(test);
+	test->priv = NULL;
+	kunit_cleanup(test);
+	current->kunit_test = test;
+}
+
+/*
+ * A notification that waited for the call may have found whatever was cached at any
+ * time during the call: make the call once more, alone, and look at each point.
+ */
+static void race_look_at_all_points(struct kunit *test, struct race *race)
+{
+	unsigned long point = 0;
+
+	race_begin(test, race);
+	race->call.thread = NULL;
+	race->hook.stop = 0;
+	race->notifying = true;
+	while (race_go(race, &race->call, point++) == KUNIT_THREAD_STOPPED)
+		race_look(race);
+	KUNIT_ASSERT_TRUE(test, kunit_thread_join(race->call.thread, NULL));
+	race_explain(race, false);
+	race_end(test);
+}
+
 /* Returns false if there is no such point or request. */
 static bool race_one(struct kunit *test, struct race *race, enum race_how how,
 		     unsigned long first, unsigned long second)
 {
 	const struct race_pair *pair = test->param_value;
-	struct fuse_fixture *fx;
 
 	*race = (struct race) { how, { first, second } };
 	if (fuse_fx_left_behind())
@@ -578,19 +593,13 @@ static bool race_one(struct kunit *test, struct race *race, enum race_how how,
 		  "./tools/testing/kunit/kunit.py run --kunitconfig=fs/fuse --kernel_args=fuse_kunit.schedule=%s",
 		  race->story);
 
-	KUNIT_ASSERT_EQ(test, fuse_fx_init(test), 0);
-	fx = test->priv;
-	fx->score = &race_score;
-	fx->title = race->story;
-	fx->again = race->again;
-	race_fill(test, race);
+	race_begin(test, race);
 	race_run(race);
 	race_join(race);
 	race_score.fixtures += race->ran;
-	fuse_fx_exit(test);
-	test->priv = NULL;
-	kunit_cleanup(test);
-	current->kunit_test = test;
+	race_end(test);
+	if (race->unexplained)
+		race_look_at_all_points(test, race);
 	return race->ran;
 }
 

@@ -276,8 +276,10 @@ static bool waits_try(struct fuse_fixture *fx, const struct waits_call *c,
 	while (kunit_thread_wait(calls) != KUNIT_THREAD_ENDED &&
 	       !completion_done(&hold->reached) && time_before(jiffies, limit))
 		yield();
-	if (!completion_done(&hold->reached))
+	if (!completion_done(&hold->reached)) {
+		KUNIT_EXPECT_TRUE(fx->test, kunit_thread_join(calls, NULL));
 		return false;
+	}
 	if (n == waits_notifications)
 		kunit_info(fx->test, "state: %s\n", waits_states[state]);
 	notifies = fuse_fx_run(fx, waits_notify, &notify);

@@ -589,7 +589,8 @@ TEST(delete_killed)
 	}
 	ASSERT_EQ(0, pthread_create(&caller, NULL, call_run, &call));
 	/* It waits in the kernel, or has ended: a fix whose delete does not wait. */
-	while (!sleeps(server) && !ended.si_pid)
+	end = time(NULL) + LIMIT;
+	while (!sleeps(server) && !ended.si_pid && time(NULL) <= end)
 		waitid(P_PID, server, &ended, WEXITED | WNOHANG | WNOWAIT);
 	kill(server, SIGKILL);
 	end = time(NULL) + LIMIT;
