@@ -27,9 +27,6 @@ struct vfsmount;
  */
 struct vfsmount *kunit_kern_mount(struct kunit *test, struct file_system_type *type);
 
-/* Unmount it before the test ends. */
-void kunit_kern_unmount(struct kunit *test, struct vfsmount *mnt);
-
 /*
  * Leave it behind for good, for a test that has found out that a lock or a reference
  * was lost: to unmount would hang or bring the kernel down, and with it the tests to come.

@@ -25,12 +25,6 @@ struct vfsmount *kunit_kern_mount(struct kunit *test, struct file_system_type *t
 }
 EXPORT_SYMBOL_GPL(kunit_kern_mount);
 
-void kunit_kern_unmount(struct kunit *test, struct vfsmount *mnt)
-{
-	kunit_release_action(test, kern_unmount_wrapper, mnt);
-}
-EXPORT_SYMBOL_GPL(kunit_kern_unmount);
-
 void kunit_kern_mount_leak(struct kunit *test, struct vfsmount *mnt)
 {
 	kunit_remove_action(test, kern_unmount_wrapper, mnt);
