@@ -245,6 +245,10 @@ static void parent_attributes(struct kunit *test)
 				    "STATX_* %#x", stale[i]);
 	}
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "dir/sibling"), 0);
+	/* Nor are those that a SETATTR gives, also if nothing has changed since the one before. */
+	for (i = 0; i < 2; i++)
+		FUSE_EXPECT_ERR(test, FUSE_FX_CALL(chmod, fx, .path = { "dir/sibling" }), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "dir/sibling"), 0);
 }
 
 /*
@@ -386,6 +390,14 @@ static void listing_in_parts(struct kunit *test)
 	seq = fuse_fake_seq(fx->server, dir, FUSE_FAKE_LISTING);
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
 	KUNIT_EXPECT_GT(test, fuse_fake_seq(fx->server, dir, FUSE_FAKE_LISTING), seq);
+
+	/* Back at the beginning, it starts a listing of its own. */
+	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, dir), 0);
+	KUNIT_EXPECT_EQ(test, vfs_llseek(old, 0, SEEK_SET), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_read_dir(old, "file"), 1);
+	seq = fuse_fake_seq(fx->server, dir, FUSE_FAKE_LISTING);
+	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
+	KUNIT_EXPECT_EQ(test, fuse_fake_seq(fx->server, dir, FUSE_FAKE_LISTING), seq);
 }
 
 static struct kunit_case fuse_inval_entry_cases[] = {
