@@ -467,7 +467,8 @@ static void race_explain(struct race *race, bool more)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(race_returns); i++) {
-		int right = notification->child ? race_returns[i].of_delete : race_returns[i].answer;
+		int right = notification->child ? race_returns[i].of_delete :
+						  race_returns[i].answer;
 
 		if (!(race->seen & BIT(i)))
 			continue;
