@@ -28,6 +28,7 @@ static void unreferenced(struct kunit *test)
 	struct file_system_type *debugfs = get_fs_type("debugfs");
 	struct vfsmount *mnt;
 	struct file *file;
+	unsigned long addr;
 	char __user *user;
 	loff_t pos = 0;
 	ssize_t len;
@@ -41,9 +42,10 @@ static void unreferenced(struct kunit *test)
 	file = file_open_root_mnt(mnt, "kmemleak", O_RDWR, 0);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL_MSG(test, file, "kmemleak is off: did it run out of memory?");
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leak_close, file));
-	user = (char __user *)kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ | PROT_WRITE,
-					    MAP_ANONYMOUS | MAP_PRIVATE, 0);
-	KUNIT_ASSERT_NOT_NULL(test, user);
+	addr = kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ | PROT_WRITE,
+			     MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	KUNIT_ASSERT_NE(test, addr, 0);
+	user = (char __user *)addr;
 
 	/*
 	 * kmemleak passes over what is younger than five seconds, and takes a
