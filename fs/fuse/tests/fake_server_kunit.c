@@ -49,7 +49,7 @@ static void mistakes(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "new"), 0);
 }
 
-/* The server knows what the kernel holds, also without a name. The fixture sees it go. */
+/* The server knows what the kernel holds, also without a name. The fixture checks the rest. */
 static void forgets(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;

@@ -328,7 +328,7 @@ static struct dentry *fuse_fx_look_again(struct fuse_fixture *fx, u64 parent, co
 	dput(dir);
 	if (!IS_ERR(dentry))
 		return dentry;
-	/* What no path can have is looked up neither: "/", which O_TMPFILE makes. */
+	/* Nobody can look up what is no name, such as the "/" of O_TMPFILE. */
 	if (PTR_ERR(dentry) != -ENAMETOOLONG && PTR_ERR(dentry) != -EACCES)
 		fuse_fx_broken(fx, FUSE_FX_FRESH, "a lookup of '%s' in nodeid %llu returns %s",
 			       name, parent, fuse_fx_errname(PTR_ERR(dentry)));
@@ -532,6 +532,14 @@ void fuse_fx_exit(struct kunit *test)
 	list_for_each_entry_safe(call, next_call, &fx->calls, list)
 		kfree(call);
 	kfree(fx);
+}
+
+void fuse_fx_end(struct kunit *test)
+{
+	fuse_fx_exit(test);
+	test->priv = NULL;
+	kunit_cleanup(test);
+	current->kunit_test = test;
 }
 
 int fuse_fx_init(struct kunit *test)

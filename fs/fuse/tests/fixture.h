@@ -82,6 +82,8 @@ int fuse_fx_init(struct kunit *test);
 int fuse_fx_init_neighbours(struct kunit *test);
 /* The exit function of a suite: checks the properties, and takes all down. */
 void fuse_fx_exit(struct kunit *test);
+/* For a test that makes several fixtures, one after the other: the end of one. */
+void fuse_fx_end(struct kunit *test);
 
 /*
  * The name of a test that left a lock or a thread behind, or NULL. Those after it are

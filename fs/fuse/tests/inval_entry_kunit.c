@@ -245,7 +245,7 @@ static void parent_attributes(struct kunit *test)
 				    "STATX_* %#x", stale[i]);
 	}
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "dir/sibling"), 0);
-	/* Nor are those that a SETATTR gives, also if nothing has changed since the one before. */
+	/* Attributes from a SETATTR are valid, too, also those from a second one right after it. */
 	for (i = 0; i < 2; i++)
 		FUSE_EXPECT_ERR(test, FUSE_FX_CALL(chmod, fx, .path = { "dir/sibling" }), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "dir/sibling"), 0);

@@ -361,7 +361,7 @@ static enum kunit_thread_state race_go(struct race *race, struct race_side *side
 static bool race_stops(struct race *race, struct race_side *side, unsigned long point)
 {
 	race->ran = race_go(race, side, point) == KUNIT_THREAD_STOPPED;
-	/* Where a notification stops, something may be cached that it has left. */
+	/* When a notification stops, what is cached may be what it has left itself. */
 	if (side == &race->call)
 		race_look(race);
 	if (race->ran)
@@ -458,7 +458,7 @@ static void race_run(struct race *race)
 	race->ran |= !race->at[1];
 }
 
-/* Was the return value right at some time? Says nothing yet if there is more to look at. */
+/* Was the return value right at some time? If there is @more to look at, it is not judged yet. */
 static void race_explain(struct race *race, bool more)
 {
 	const struct race_call *notification = race->notify.what;
@@ -547,14 +547,6 @@ static void race_begin(struct kunit *test, struct race *race)
 	race_fill(test, race);
 }
 
-static void race_end(struct kunit *test)
-{
-	fuse_fx_exit(test);
-	test->priv = NULL;
-	kunit_cleanup(test);
-	current->kunit_test = test;
-}
-
 /*
  * A notification that waited for the call may have found whatever was cached at any
  * time during the call: make the call once more, alone, and look at each point.
@@ -571,7 +563,7 @@ static void race_look_at_all_points(struct kunit *test, struct race *race)
 		race_look(race);
 	KUNIT_ASSERT_TRUE(test, kunit_thread_join(race->call.thread, NULL));
 	race_explain(race, false);
-	race_end(test);
+	fuse_fx_end(test);
 }
 
 /* Returns false if there is no such point or request. */
@@ -598,7 +590,7 @@ static bool race_one(struct kunit *test, struct race *race, enum race_how how,
 	race_run(race);
 	race_join(race);
 	race_score.fixtures += race->ran;
-	race_end(test);
+	fuse_fx_end(test);
 	if (race->unexplained)
 		race_look_at_all_points(test, race);
 	return race->ran;

@@ -323,10 +323,7 @@ static void at_server(struct kunit *test)
 			else if (nr)
 				KUNIT_FAIL(test, "%s: the request did not come again",
 					   waits_notifications[nr].name);
-			fuse_fx_exit(test);
-			test->priv = NULL;
-			kunit_cleanup(test);
-			current->kunit_test = test;
+			fuse_fx_end(test);
 		}
 	}
 	KUNIT_EXPECT_NE_MSG(test, states, 0, "there is no such request");
