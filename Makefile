@@ -4,12 +4,12 @@ variables := KDIR FIX PROFILE FILTER SCHEDULE SLOW TIMEOUT MESSAGES N MINUTES V 
 $(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name))),$(if $(filter $(variables),$(name)),,\
   $(error there is no variable $(name), only $(variables)))))
 
-# Passed on to the commands in tools/, see their --help.
+# All that is given is passed on to the commands in tools/, which refuse what they cannot use. See their --help.
 option = $(if $($(1)),--$(2) '$($(1))')
-tree = $(call option,KDIR,kdir)
 fix = $(call option,FIX,fix)
-profile = $(call option,PROFILE,profile)
-timeout = $(call option,TIMEOUT,timeout)
+options = $(call option,KDIR,kdir) $(fix) $(call option,PROFILE,profile) $(call option,TIMEOUT,timeout) \
+  $(call option,FILTER,filter) $(call option,SCHEDULE,schedule) $(if $(SLOW),--slow) $(call option,MESSAGES,messages) \
+  $(if $(N),-n '$(N)') $(call option,MINUTES,minutes) $(call option,V,version) $(if $(QUICK),--quick)
 
 .PHONY: help check selftest matrix mutants coverage repeat soak bench bench-loop series series-check test clean
 
@@ -29,7 +29,7 @@ timeout = $(call option,TIMEOUT,timeout)
 ## make clean     remove build/ (the cache folder stays: the kernel source, and what was compiled);
 ##                with PROFILE=debug only what was built for that, and by make test
 ##
-## Variables of make check, and of the others where that makes sense:
+## Variables of make check; others refuse what makes no sense for them:
 ##   KDIR=DIR        your own kernel tree, 7.2 or later (default: from Debian)
 ##   FIX=FILE        a patch of the tree to judge in place of ours;
 ##                   "none" judges the tree as it is;
@@ -48,41 +48,41 @@ help:
 	@sed -n 's/^## \?//p' Makefile
 
 check:
-	@tools/deps && tools/judge $(tree) $(fix) $(profile) $(timeout) $(call option,FILTER,filter) \
-	  $(call option,SCHEDULE,schedule) $(if $(SLOW),--slow)
+	@tools/deps && tools/judge $(options)
 
 selftest:
-	@tools/deps selftest && tools/selftest $(tree) $(fix) $(profile) $(timeout) $(call option,MESSAGES,messages)
+	@tools/deps selftest && tools/selftest $(options)
 
+matrix: fix = $(foreach one,$(FIX),--fix '$(one)')
 matrix:
-	@tools/deps selftest && tools/matrix $(tree) $(profile) $(timeout) $(foreach one,$(FIX),--fix '$(one)')
+	@tools/deps selftest && tools/matrix $(options)
 
 mutants:
-	@tools/deps && tools/mutate $(tree)
+	@tools/deps && tools/mutate $(options)
 
 coverage:
-	@tools/deps coverage && tools/coverage $(tree) $(fix)
+	@tools/deps coverage && tools/coverage $(options)
 
 repeat:
-	@tools/deps && tools/repeat $(tree) $(fix) $(profile) $(if $(N),-n '$(N)')
+	@tools/deps && tools/repeat $(options)
 
 soak:
-	@tools/deps selftest && tools/soak $(tree) $(fix) $(profile) $(call option,MINUTES,minutes)
+	@tools/deps selftest && tools/soak $(options)
 
 bench:
-	@tools/deps bench && tools/bench $(tree) $(fix)
+	@tools/deps bench && tools/bench $(options)
 
 bench-loop:
-	@tools/deps && tools/bench-loop $(tree)
+	@tools/deps && tools/bench-loop $(options)
 
 series:
-	@tools/deps selftest && tools/series $(tree) $(call option,V,version)
+	@tools/deps selftest && tools/series $(options)
 
 series-check:
-	@tools/deps series && tools/series-check
+	@tools/deps series && tools/series-check $(options)
 
 test:
-	@tools/deps test && tools/test $(if $(QUICK),--quick)
+	@tools/deps test && tools/test $(options)
 
 clean:
 	rm -rf $(if $(PROFILE),build/*/src/kunit-'$(PROFILE)' build/test-*,build)

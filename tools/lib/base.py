@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import fcntl
 import os
-import pathlib
 import re
 import signal
 import subprocess
@@ -143,6 +142,6 @@ def command(work: Callable[[argparse.Namespace], int], parser: argparse.Argument
     except (Stop, OSError, subprocess.TimeoutExpired) as why:
         progress.enter("")
         whose = next(path for path in (BUILD, ROOT) if os.path.exists(path))
-        print(f"{name}: {why}" + (f"\n{whose} belongs to {pathlib.Path(whose).owner()}" if isinstance(why, PermissionError) else ""),
+        print(f"{name}: {why}" + (f"\n{whose} belongs to user {os.stat(whose).st_uid}" if isinstance(why, PermissionError) else ""),
               file=sys.stderr)
         return 128 + signals[0] if signals else 2

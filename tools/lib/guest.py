@@ -40,6 +40,8 @@ class Outcome(Reader):
             self.lines.append(line)
 
     def read_kernel(self, line: str) -> None:
+        if self.died:
+            return  # that was asked for
         if REPORT.search(line) and self.report and REPORT.search(self.report.text):
             self.report = None  # nothing else tells where one ends
         if not re.match(r"kmemleak: \d+ new", line):  # tools/data/guest/init prints each of them
@@ -124,7 +126,7 @@ def listen(outcome: Outcome, child: subprocess.Popen[bytes], log: Any, limit: in
             progress.tick()
             if time.monotonic() > end and not outcome.died:
                 outcome.died = f"hung, {outcome.where}; ended after {limit} s"
-                flush_log(mconsole)
+                flush_log(mconsole, "sysrq t")  # where each task is
                 child.kill()
             for key, _ in selector.select(0.2):
                 lines, read_line, whose = key.data

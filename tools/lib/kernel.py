@@ -161,9 +161,9 @@ class Kernel:
 
     def again(self) -> str:
         """The command that judges this one alone."""
-        given = ((name, vars(self.args)[name]) for name in ("kdir", "fix", "profile"))
+        given = ((name, vars(self.args)[name]) for name in ("kdir", "fix", "profile", "arch", "cross_compile"))
         return " ".join(["tools/judge", *(f"--{name} {shlex.quote(value)}" for name, value in given
-                                          if value not in (None, "ours", "fast"))])
+                                          if value not in (None, "", "ours", "fast", "um"))])
 
     def kunit(self, command: str, *options: str) -> list[str]:
         return [sys.executable, os.path.join(self.src, KUNIT), command, f"--build_dir={self.build_dir}", *options]
@@ -278,7 +278,7 @@ class Kernel:
         kept, log = (os.path.join(self.build_dir, name) for name in ("judge-test.log", "judge-list.log"))
         open(self.test_log, "a").close()
         os.replace(self.test_log, kept)  # this boot writes another one
-        self.exec(log, 20, "--list_tests", *options)
+        self.exec(log, self.args.timeout, "--list_tests", *options)
         os.replace(kept, self.test_log)
         return re.findall(r"^[^\s.\[]+\.[^\s.]+$", read(log), re.M)
 

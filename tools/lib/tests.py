@@ -137,8 +137,10 @@ class Plan:
                     self.lanes[self.kernels[test]] = lane
             return test
 
-    def start(self, lane: int, test: str) -> subprocess.Popen[str]:
+    def start(self, lane: int, test: str) -> subprocess.Popen[str] | None:
         with self.lock:
+            if self.stopped:
+                return None
             self.children[lane] = subprocess.Popen(
                 [sys.executable, self.script, "--alone", test], text=True, errors="replace",
                 env={**os.environ, "FUSE_KUNIT_BUILD": os.path.join(ROOT, f"build/test-{lane}")},
@@ -149,10 +151,11 @@ class Plan:
         while test := self.next(lane):
             if self.kernels[test] and test != self.first_test:
                 self.first.wait()
-            if self.stopped:
-                break
             started, out = time.monotonic(), ""
-            with self.start(lane, test) as child:
+            child = self.start(lane, test)
+            if not child:
+                break
+            with child:
                 assert child.stdout
                 for line in child.stdout:
                     out += line
