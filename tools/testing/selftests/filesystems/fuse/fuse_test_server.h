@@ -58,7 +58,6 @@ static struct {
 	struct fuse_session *se;
 	pthread_t thread, watchdog;
 	atomic_bool hung;
-	unsigned int max_write;	/* 0: what libfuse chooses */
 
 	struct {
 		fuse_ino_t dir;	/* 0: it has no name */
@@ -211,8 +210,6 @@ static void server_answered(void)
 static void fs_init(void *userdata, struct fuse_conn_info *conn)
 {
 	conn->want &= ~FUSE_CAP_READDIRPLUS_AUTO;	/* always READDIRPLUS */
-	if (srv.max_write)
-		conn->max_write = srv.max_write;
 }
 
 static void fs_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)

@@ -17,7 +17,6 @@
 #define _GNU_SOURCE
 #include "fuse_test_server.h"
 
-#include <sys/ioctl.h>
 #include <sys/wait.h>
 
 /* What <linux/fuse.h> may be too old for. */
@@ -634,26 +633,6 @@ TEST_F(notify, init_waits)
 	check(_metadata, self->fd, self->good);
 }
 
-/* A server that refuses the mount may still notify: there is nothing cached. */
-TEST_F(notify, init_refused)
-{
-	struct msg refusal = { HEADER, { .header = { HEADER, -EPROTO } } };
-	int err;
-
-	mount_again(_metadata);
-	self->fd = fuse_session_fd(srv.se);
-	srv.stop = FUSE_INIT;
-	server_run(_metadata);
-	refusal.header.unique = server_stopped(_metadata)->unique;
-	EXPECT_EQ(0, send_message(self->fd, &refusal));
-	sem_post(&srv.go);
-	EXPECT_EQ(-ECONNREFUSED, look(MNT "/file"));
-	err = send_row(self->fd, self->good);
-	EXPECT_TRUE(!err || err == -ENOENT)
-		TH_LOG("error %d", err);
-	EXPECT_EQ(-ECONNREFUSED, look(MNT "/file"));
-}
-
 struct writer {
 	const struct row *row;
 	atomic_int sent;	/* and accepted */
@@ -705,17 +684,6 @@ TEST_F(notify, unmount_race)
 	}
 }
 
-/* If a clone of the open /dev/fuse is closed, the first one still works. */
-TEST_F(notify, clone_closed)
-{
-	int clone = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-
-	ASSERT_EQ(0, ioctl(clone, FUSE_DEV_IOC_CLONE, &self->fd));
-	check(_metadata, clone, self->good);
-	close(clone);
-	check(_metadata, self->fd, self->good);
-}
-
 /* Who has the device may write from another namespace than that of the mount. */
 TEST_F(notify, other_namespaces)
 {
@@ -743,48 +711,6 @@ TEST_F(notify, aborted)
 	EXPECT_EQ(-EINVAL, send_row(self->fd, self->good));
 	EXPECT_EQ(0, look("dir/file"));
 	EXPECT_EQ(-ENOTCONN, look("never"));
-}
-
-/* After a lazy unmount, notifications work until the mount is not in use any more. */
-TEST_F(notify, unmounted)
-{
-	EXPECT_EQ(0, umount2(MNT, MNT_DETACH));
-	check(_metadata, self->fd, self->good);
-	EXPECT_EQ(0, chdir("/"));
-	EXPECT_EQ(-EINVAL, send_row(self->fd, self->good));
-}
-
-/* If a request may have one page only, a name may have no more than 1024 bytes. */
-TEST(name_max)
-{
-	const char *problem = new_namespaces() ?: server_mount();
-	char name[1026];
-	struct row *row;
-	int len, err;
-
-	if (problem)
-		SKIP(return, "%s: %s", problem, strerror(errno));
-	memset(name, 'n', sizeof(name));
-	srv.max_write = sysconf(_SC_PAGESIZE);
-	server_run(_metadata);
-	EXPECT_EQ(-ENOENT, look(MNT "/none"));
-	for (len = 1023; len <= 1025; len++) {
-		struct row both[2] = { ROW(ENTRY_LEN(ROOT, 0, name, len)) };
-
-		both[0].tail_len = len + 1;
-		both[1] = as_delete(&both[0]);
-		for (row = both; row < both + 2; row++) {
-			err = send_row(fuse_session_fd(srv.se), row);
-			EXPECT_EQ(len > 1024 ? -ENAMETOOLONG : -ENOENT, err)
-				TH_LOG("code %d, %d bytes", row->code, len);
-			/* That it is too long is checked before the size. */
-			row->more = -1;
-			err = send_row(fuse_session_fd(srv.se), row);
-			EXPECT_EQ(len > 1024 ? -ENAMETOOLONG : -EINVAL, err)
-				TH_LOG("code %d, %d bytes, but one", row->code, len);
-		}
-	}
-	server_end(_metadata);
 }
 
 TEST_HARNESS_MAIN
