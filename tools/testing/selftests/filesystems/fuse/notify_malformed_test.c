@@ -203,16 +203,6 @@ static const struct row rows[] = {
 	ROW(.code = FUSE_NOTIFY_INC_EPOCH, .stale = ALL_NAMES),
 	ROW(PRUNE(some_nodes), .stale = NAME(TOP) | NAME(LEAF) | NAME(SUB)),
 
-	/* The names that are cached. */
-	ROW(ENTRY(PARENT, FUSE_EXPIRE_ONLY, "file"), .stale = FILE_GONE),
-	ROW(ENTRY(PARENT, FUSE_EXPIRE_ONLY, "none"), .stale = NAME(NONE) | ATTR(PARENT)),
-	ROW(ENTRY(ROOT, FUSE_EXPIRE_ONLY, "dir"), .stale = NAME(PARENT) | ATTR(ROOT)),
-	ROW(DELETE(ROOT, PARENT, "dir"), .stale = DIR_GONE),
-	ROW(DELETE(ROOT, TOP, "file"), .stale = NAME(TOP) | ATTR(ROOT)),
-	ROW(ENTRY(PARENT, 0, "none"), .stale = NAME(NONE) | ATTR(PARENT)),
-	ROW(ENTRY(PARENT, 0, "sub"), .stale = NAME(SUB) | NAME(LEAF) | ATTR(PARENT)),
-	ROW(ENTRY(ROOT, 0, "dir"), .stale = DIR_GONE),
-
 	/* All 64 bits of the parent's nodeid count, and the parent has to be a directory. */
 	ROW(ENTRY(0, 0, "file"), .err = -ENOENT), ROW(ENTRY(NOBODY, 0, "file"), .err = -ENOENT),
 	ROW(ENTRY(PARENT | BIT(32), 0, "file"), .err = -ENOENT),
