@@ -223,20 +223,6 @@ TEST_F(inval_entry, negative)
 	}
 }
 
-TEST_F(inval_entry, positive)
-{
-	int fd;
-
-	server_add("file", S_IFREG);
-	fd = hold("file");
-	server_remove(ROOT, "file");
-	EXPECT_EQ(0, look("file"));
-
-	EXPECT_EQ(0, notify(INVAL, ROOT, 0, "file"));
-	EXPECT_TRUE(gone(fd));
-	EXPECT_EQ(-ENOENT, look("file"));
-}
-
 /* A kind of entry, and what its directory is like. */
 struct kind {
 	const char *name;
@@ -250,7 +236,7 @@ struct kind {
 /* What each notification does to such an entry. */
 static void notified(struct __test_metadata *_metadata, const struct kind *kind)
 {
-	bool directory = kind->type == S_IFDIR, stays, deletes;
+	bool directory = kind->type == S_IFDIR, stays, deletes, unlinked;
 	char parent[40], path[48], below[56], point[56];
 	fuse_ino_t dir, entry;
 	enum what what;
@@ -259,12 +245,14 @@ static void notified(struct __test_metadata *_metadata, const struct kind *kind)
 	for (what = INVAL; what <= DELETE_OTHER; what++) {
 		stays = what == EXPIRE;
 		deletes = what == DELETE;
+		unlinked = deletes || (what == INVAL && !directory);
 		snprintf(parent, sizeof(parent), "%s, %s", kind->name, whats[what]);
 		snprintf(path, sizeof(path), "%s/entry", parent);
 		dir = server_add(parent, S_IFDIR);
 		entry = server_add(path, kind->type);
 		hold(parent);
 		fd = hold(path);
+		EXPECT_EQ(0, asks(path));
 		/* Names in a directory do not prevent a delete if they are not in use. */
 		if (directory) {
 			snprintf(below, sizeof(below), "%s/none", path);
@@ -280,7 +268,7 @@ static void notified(struct __test_metadata *_metadata, const struct kind *kind)
 			ASSERT_EQ(0, mount("none", point, "tmpfs", 0, NULL));
 		if (kind->expired)
 			EXPECT_EQ(0, notify(EXPIRE, dir, 0, "entry"));
-		if (kind->removed || deletes)
+		if (kind->removed || unlinked)
 			server_remove(ROOT, path);
 		if (kind->removed)
 			EXPECT_EQ(0, rmdir(parent));
@@ -309,7 +297,7 @@ static void notified(struct __test_metadata *_metadata, const struct kind *kind)
 		/* An expired name that the server confirms stays the same entry. */
 		if (stays)
 			EXPECT_FALSE(gone(fd));
-		EXPECT_EQ(deletes ? -ENOENT : 0, look(path));
+		EXPECT_EQ(unlinked ? -ENOENT : 0, look(path));
 	}
 }
 
@@ -509,39 +497,6 @@ TEST_F(inval_entry, late_attributes)
 	EXPECT_EQ(0, notify_during(&getattr, false, INVAL, dir, 0, "file"));
 	EXPECT_EQ(0, getattr.err);
 	EXPECT_EQ(1, asks_for(FUSE_GETATTR, "dir"));
-}
-
-/*
- * A delete waits for the directory's lock, and meanwhile a rename gives the
- * name to another entry: that one is marked as removed.
- */
-TEST_F(inval_entry, race_delete)
-{
-	static const struct call renames[] = {
-		{ FUSE_RENAME2, "dir/new", "dir/old", RENAME_EXCHANGE },
-		{ FUSE_RENAME, "dir/new", "dir/old" },
-	};
-	int i, old, new;
-
-	for (i = 0; i < ARRAY_SIZE(renames); i++) {
-		fuse_ino_t dir = server_add("dir", S_IFDIR);
-		fuse_ino_t child = server_add("dir/new", S_IFDIR);
-		struct call call = renames[i];
-
-		server_add("dir/old", S_IFDIR);
-		old = hold("dir/old");
-		new = hold("dir/new");
-
-		EXPECT_EQ(0, notify_during(&call, true, DELETE, dir, child, "old"));
-		EXPECT_EQ(0, call.err);
-		EXPECT_TRUE(gone(new));
-		EXPECT_EQ(0, links(new));
-		EXPECT_FALSE(alive(new));
-		EXPECT_EQ(!call.flags, gone(old));
-		EXPECT_EQ(!call.flags, !links(old));
-		EXPECT_EQ(!!call.flags, alive(old));
-		EXPECT_EQ(0, rename("dir", "was"));
-	}
 }
 
 /* A process that serves, never answers a MKDIR, and notifies while that waits. */
