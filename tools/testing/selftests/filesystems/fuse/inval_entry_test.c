@@ -445,6 +445,7 @@ static const struct late {
 	{ { FUSE_LOOKUP, "dir/config" }, true },
 	{ { FUSE_LOOKUP, "dir/config" }, true, true },
 	{ { FUSE_READDIRPLUS, "dir" }, true },
+	{ { FUSE_GETATTR, "dir" }, true, true },
 	{ { FUSE_CREATE, "dir/config" } },
 	{ { FUSE_MKNOD, "dir/config" } },
 	{ { FUSE_MKDIR, "dir/config" } },
@@ -454,7 +455,8 @@ static const struct late {
 
 /*
  * The server has its answer. Before it sends it, the name appears or is removed, and is
- * notified. The caller gets the old answer, but the next one has to ask.
+ * notified. The caller gets the old answer, but the next one has to ask, also for the
+ * attributes of the directory.
  */
 TEST_F(inval_entry, late_answer)
 {
@@ -481,22 +483,10 @@ TEST_F(inval_entry, late_answer)
 		EXPECT_EQ(late->call.err, call.err);
 		EXPECT_EQ(call.err ? 0 : -ENOENT, look("dir/config"))
 			TH_LOG("%s, late answer to request %u", whats[what], call.opcode);
+		if (call.opcode == FUSE_GETATTR)
+			EXPECT_EQ(1, asks_for(FUSE_GETATTR, "dir"));
 		EXPECT_EQ(0, rename("dir", "was"));
 	}
-}
-
-/* The same with what is said of the directory itself. */
-TEST_F(inval_entry, late_attributes)
-{
-	struct call getattr = { FUSE_GETATTR, "dir", .change = "dir/file" };
-	fuse_ino_t dir = server_add("dir", S_IFDIR);
-
-	server_add("dir/file", S_IFREG);
-	EXPECT_EQ(0, look("dir/file"));
-
-	EXPECT_EQ(0, notify_during(&getattr, false, INVAL, dir, 0, "file"));
-	EXPECT_EQ(0, getattr.err);
-	EXPECT_EQ(1, asks_for(FUSE_GETATTR, "dir"));
 }
 
 /* A process that serves, never answers a MKDIR, and notifies while that waits. */
