@@ -525,6 +525,7 @@ TEST(delete_killed)
 	ASSERT_LE(0, server);
 	if (!server)
 		serve_and_delete(_metadata);
+	/* The harness's timeout bounds this: it kills the server, too. */
 	while (look(MNT "/dir/file")) {
 		if (waitpid(server, &status, WNOHANG)) {
 			ASSERT_EQ(KSFT_SKIP, WEXITSTATUS(status));
