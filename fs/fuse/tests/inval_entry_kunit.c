@@ -9,11 +9,6 @@
  * locks and references are back.
  */
 
-#include <linux/dcache.h>
-#include <linux/fs.h>
-
-#include <kunit/test.h>
-
 #include "fixture.h"
 
 /*
@@ -211,6 +206,14 @@ static void hard_link(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, nodeid, "one", 0), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "two"), 1);
 	FUSE_EXPECT_ERR(test, fuse_fx_link(fx, "two", "three"), 0);
+
+	/* It asks also if the deleted name is not cached, or cached as absent. */
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "two"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, nodeid, "four", 0), -ENOENT);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "two"), 1);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "four"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, nodeid, "four", 0), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "two"), 1);
 }
 
 /*
@@ -278,14 +281,19 @@ static void parent_unknown(struct kunit *test)
 	struct inode *inode;
 	u64 dir, file;
 
+	file = fuse_fake_add(fx->server, "file", S_IFREG | 0644);
+	fuse_fx_hold(fx, "file");
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, 4711, "file"), -ENOENT);
+	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, 4711, file, "link", 0), -ENOENT);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "file"), 1);
 
 	/* Nor one of which only the lower half of the nodeid is right. */
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID + BIT_ULL(32), "~file"), -ENOENT);
 
-	/* The server has it, but the kernel does not know it. */
+	/* The server has it, but the kernel does not know it: what it is told later is valid. */
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "file"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "dir"), 0);
 
 	/* The inode is in use, but it has no dentry. */
 	inode = fuse_fx_hold_inode(fx, "dir");
@@ -295,9 +303,8 @@ static void parent_unknown(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, dir, 4711, "file", 0), -ENOENT);
 
 	/* The kernel knows it, but not as a directory. */
-	file = fuse_fake_add(fx->server, "file", S_IFREG | 0644);
-	fuse_fx_hold(fx, "file");
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, file, "name"), -ENOTDIR);
+	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, file, dir, "name", 0), -ENOTDIR);
 }
 
 /* -ENOENT for a name that is not cached, and for what cannot be a name. */

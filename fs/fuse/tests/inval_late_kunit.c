@@ -8,12 +8,7 @@
  * in fixture.h. fuse_inval_race_all does the same at every point of many calls.
  */
 
-#include <linux/dcache.h>
-#include <linux/fs.h>
 #include <linux/namei.h>
-
-#include <kunit/test.h>
-#include <kunit/thread.h>
 
 #include "fixture.h"
 
@@ -29,6 +24,7 @@ struct late_param {
 	u32 notification;	/* flags */
 	const char *notified;	/* if that is not "dir/file" */
 	bool epoch;		/* if it is FUSE_NOTIFY_INC_EPOCH */
+	bool unseen;		/* nothing is cached for what is notified */
 };
 
 struct late {
@@ -88,9 +84,8 @@ static void expect_return(struct fuse_fixture *fx, struct kunit_thread *thread, 
 {
 	int err;
 
-	if (kunit_thread_join(thread, &err) && err != expected)
-		KUNIT_FAIL(fx->test, "%s returns %s, not %s", call, fuse_fx_errname(err),
-			   fuse_fx_errname(expected));
+	if (kunit_thread_join(thread, &err))
+		FUSE_FX_ERR(KUNIT_FAIL, fx->test, call, err, expected);
 }
 
 static void late_expect(struct fuse_fixture *fx, const char *what, bool is, bool wanted)
@@ -111,17 +106,14 @@ static void notify_meanwhile(struct fuse_fixture *fx, struct fuse_fx_op notify, 
 {
 	struct kunit_thread *server = fuse_fx_run(fx, fuse_fx_do_notify, &notify);
 
-	if (kunit_thread_wait(server) != KUNIT_THREAD_ENDED) {
-		/* With several processors it may only sleep for a moment. */
+	/* With several processors it may only sleep for a moment. */
+	if (kunit_thread_wait(server) != KUNIT_THREAD_ENDED)
 		kunit_thread_set_limit(server, num_online_cpus() > 1 ? HZ : 0);
-		if (!kunit_thread_join(server, NULL)) {
-			KUNIT_FAIL(fx->test,
-				   "the notification waits for an answer that is on its way");
-			fuse_fake_let_go(fx->server);
-		}
-		kunit_thread_set_limit(server, KUNIT_THREAD_LIMIT);
-		KUNIT_ASSERT_TRUE(fx->test, kunit_thread_join(server, NULL));
+	if (!kunit_thread_join(server, NULL)) {
+		KUNIT_FAIL(fx->test, "the notification waits for an answer that is on its way");
+		fuse_fake_let_go(fx->server);
 	}
+	kunit_thread_set_limit(server, KUNIT_THREAD_LIMIT);
 	expect_return(fx, server, "the notification", expected);
 }
 
@@ -200,14 +192,18 @@ static const struct late_param late_attributes_params[] = {
 	{ "evicted create", fuse_fx_do_open, { "dir/file" }, FUSE_CREATE, O_CREAT | O_RDWR,
 	  .notified = "link" },
 	{ "evicted mknod", fuse_fx_do_mknod, { "dir/file" }, FUSE_MKNOD, .notified = "link" },
+	{ "unseen lookup", fuse_fx_do_open, { "dir/file" }, FUSE_LOOKUP, O_RDWR, true,
+	  .notified = "link", .unseen = true },
+	{ "unseen create", fuse_fx_do_open, { "dir/file" }, FUSE_CREATE, O_CREAT | O_RDWR,
+	  .notified = "link", .unseen = true },
 };
 
 KUNIT_ARRAY_PARAM_DESC(late_attributes, late_attributes_params, name);
 
 /*
  * Attributes in an answer are stale if a name in the directory, or the nodeid, is notified
- * before the answer arrives; or if another link of the node is deleted, even if its inode
- * is evicted then, and the answer makes a new one.
+ * before the answer arrives; or if another link of the node is deleted, cached or not, even
+ * if its inode is evicted then, and the answer makes a new one.
  */
 static void late_attributes(struct kunit *test)
 {
@@ -228,9 +224,11 @@ static void late_attributes(struct kunit *test)
 	} else {
 		if (!param->there)
 			fuse_fake_link(fx->server, "dir/file", "link");
-		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "link"), 0);
+		if (!param->unseen)
+			FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "link"), 0);
 		fuse_fake_remove(fx->server, "link");
-		FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, node, "link", 0), 0);
+		FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, node, "link", 0),
+				param->unseen ? -ENOENT : 0);
 		KUNIT_ASSERT_NULL(test, fuse_fx_find_node(fx, node));
 	}
 	/* An open may be the first who asks. */
@@ -241,14 +239,42 @@ static void late_attributes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
 }
 
-/* A permission check that has asked for the mode of a directory gets it all the same. */
+/* The same if the inode that is notified is of another generation than that in the answer. */
+static void late_generation(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	u64 node = fuse_fake_add(fx->server, "file", S_IFREG | 0644);
+	struct fuse_fx_op open = { .path = { "next" }, .flags = O_RDWR };
+	struct kunit_thread *caller;
+	unsigned int asked;
+
+	fuse_fx_hold(fx, "file");
+	fuse_fake_remove(fx->server, "file");
+	fuse_fake_reuse(fx->server, node, "next");
+	caller = fuse_fx_run_to(fx, fuse_fx_do_open, &open, FUSE_LOOKUP, FUSE_FAKE_STOP_BEHIND);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, node), 0);
+	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
+	fuse_fake_let_go(fx->server);
+	expect_return(fx, caller, "open", 0);
+	/* The open has asked for the mode. */
+	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
+	fuse_fake_take_back(fx->server, FUSE_ROOT_ID, "file", false);
+}
+
+/*
+ * A permission check that has asked for the mode of a directory gets it all the same, and the
+ * next one need not ask: only what a name changes is outdated.
+ */
 static void late_mode(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
 	struct fuse_fx_op getattr = { .path = { "dir" } };
 	u64 dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	struct dentry *dentry = fuse_fx_hold(fx, "dir");
+	struct path path = { .mnt = fx->mnt, .dentry = dentry };
 	struct kunit_thread *caller;
+	unsigned int asked;
+	struct kstat stat;
 
 	/* As that of the root, before anybody has asked. */
 	d_inode(dentry)->i_mode = S_IFDIR;
@@ -258,11 +284,25 @@ static void late_mode(struct kunit *test)
 	fuse_fake_let_go(fx->server);
 	expect_return(fx, caller, "getattr", 0);
 	KUNIT_EXPECT_EQ(test, d_inode(dentry)->i_mode, S_IFDIR | 0755);
+	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
+	FUSE_EXPECT_ERR(test, vfs_getattr(&path, &stat, STATX_MODE, 0), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked);
 }
+
+static const struct links_param {
+	const char *name;
+	const char *deleted;	/* in the root: it is not cached */
+} links_params[] = {
+	{ "cached" },
+	{ "not cached", "third" },
+};
+
+KUNIT_ARRAY_PARAM_DESC(links, links_params, name);
 
 /* The answer to a GETATTR does not bring back the links that a delete has taken. */
 static void late_links(struct kunit *test)
 {
+	const struct links_param *param = test->param_value;
 	static const struct late_param getattr = {
 		"getattr", fuse_fx_do_getattr, { "link" }, FUSE_GETATTR, 0, true, true
 	};
@@ -271,10 +311,15 @@ static void late_links(struct kunit *test)
 
 	late_begin(&late, test, &getattr, FUSE_FAKE_STOP_BEHIND);
 	fuse_fake_remove(fx->server, "dir/file");
-	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, late.notify.parent, late.nodeid, "file", 0), 0);
+	if (param->deleted)
+		FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, late.nodeid,
+						     param->deleted, 0), -ENOENT);
+	else
+		FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, late.notify.parent, late.nodeid,
+						     "file", 0), 0);
 	fuse_fake_let_go(fx->server);
 	expect_return(fx, late.caller, "getattr", 0);
-	late_expect_links(fx, late.file, 0);
+	late_expect_links(fx, late.file, param->deleted ? 2 : 0);
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "link"), 1);
 	late_expect_links(fx, late.file, 1);
 }
@@ -283,15 +328,20 @@ static const struct link_param {
 	const char *name;
 	bool removed;		/* another link is, so that i_nlink is the same afterwards */
 	bool looked_at;
+	bool answered;		/* the LINK is, before the GETATTR */
 } link_params[] = {
 	{ "more links", false, true },
 	{ "as many links", true, true },
 	{ "not looked at", false, false },
+	{ "answered first", false, true, true },
 };
 
 KUNIT_ARRAY_PARAM_DESC(link, link_params, name);
 
-/* A GETATTR that was answered before the LINK does not leave old attributes cached. */
+/*
+ * The answer to a GETATTR arrives before that to a LINK. Whichever was made first, no old
+ * attributes stay cached.
+ */
 static void link_overtaken(struct kunit *test)
 {
 	static const struct late_param link = {
@@ -302,9 +352,11 @@ static void link_overtaken(struct kunit *test)
 	struct fuse_fx_op getattr = { fx, .path = { "dir/file" } };
 	struct late late;
 
-	late_begin(&late, test, &link, FUSE_FAKE_STOP_BEFORE);
+	late_begin(&late, test, &link,
+		   param->answered ? FUSE_FAKE_STOP_BEHIND : FUSE_FAKE_STOP_BEFORE);
+	fx->server->file_size += param->answered;
 	FUSE_EXPECT_ERR(test, fuse_fx_do_getattr(&getattr), 0);
-	fx->server->file_size++;
+	fx->server->file_size += !param->answered;
 	if (param->removed)
 		fuse_fake_remove(fx->server, "link");
 	fuse_fake_let_go(fx->server);
@@ -319,7 +371,8 @@ static void link_overtaken(struct kunit *test)
 	if (!param->removed)
 		FUSE_EXPECT_ERR(test, fuse_fx_unlink(fx, "link"), 0);
 	FUSE_EXPECT_ERR(test, fuse_fx_link(fx, "dir/new", "dir/third"), 0);
-	/* If nobody asked, the answer that comes with the name is enough. */
+	/* If nobody asked since the node was notified, the answer to the MKNOD is enough. */
+	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, fx->server->last_nodeid + 1), -ENOENT);
 	FUSE_EXPECT_ERR(test, fuse_fx_mknod(fx, "made"), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "made"), 0);
 }
@@ -399,6 +452,34 @@ static void late_answer_overtaken(struct kunit *test)
 		expect_return(fx, run_stat(fx, "dir/file"), "stat", 0);
 	fuse_fake_let_go(fx->server);
 	kunit_thread_join(late.caller, NULL);
+}
+
+/* The same while an old listing waits for the LOOKUP of a name in it. */
+static void late_answer_waits(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op readdir = { .path = { "dir" } }, inval = { .path = { "sub" } };
+	struct kunit_thread *lists, *looks;
+	struct fuse_fake_hook *listing;
+
+	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/sub", S_IFDIR | 0755);
+	fuse_fx_hold(fx, "dir");
+	listing = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEHIND);
+	lists = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
+	fuse_fake_hold_wait(listing);
+	fuse_fake_hold(fx->server, FUSE_LOOKUP, FUSE_FAKE_STOP_BEFORE);
+	looks = run_stat(fx, "dir/sub");
+	kunit_thread_wait(looks);
+	fuse_fake_unhook(listing);
+	KUNIT_EXPECT_EQ(test, kunit_thread_wait(lists), KUNIT_THREAD_SLEEPS);
+	fuse_fake_remove(fx->server, "dir/sub");
+	fuse_fake_add(fx->server, "dir/sub", S_IFDIR | 0755);
+	notify_meanwhile(fx, inval, -ENOENT);
+	fuse_fake_let_go(fx->server);
+	expect_return(fx, looks, "stat", 0);
+	kunit_thread_join(lists, NULL);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "dir/sub"), 0);
 }
 
 /* Notifications that leave the dentry in place, and those that are about something else. */
@@ -690,11 +771,13 @@ static void create_hashed(struct kunit *test)
 static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE_PARAM(late_answer, late_gen_params),
 	KUNIT_CASE_PARAM(late_attributes, late_attributes_gen_params),
+	KUNIT_CASE(late_generation),
 	KUNIT_CASE(late_mode),
-	KUNIT_CASE(late_links),
+	KUNIT_CASE_PARAM(late_links, links_gen_params),
 	KUNIT_CASE_PARAM(link_overtaken, link_gen_params),
 	KUNIT_CASE(late_answer_moved),
 	KUNIT_CASE_PARAM(late_answer_overtaken, overtaking_gen_params),
+	KUNIT_CASE(late_answer_waits),
 	KUNIT_CASE_PARAM(late_answer_kept, kept_gen_params),
 	KUNIT_CASE_PARAM(late_listing, listing_gen_params),
 	KUNIT_CASE_PARAM(delete_looked_up, delete_looked_up_gen_params),
