@@ -25,8 +25,6 @@
 #ifndef _KUNIT_THREAD_H
 #define _KUNIT_THREAD_H
 
-#if IS_ENABLED(CONFIG_KUNIT)
-
 #include <linux/jiffies.h>
 #include <linux/limits.h>
 #include <linux/types.h>
@@ -158,7 +156,5 @@ void *kunit_thread_where(struct kunit_thread *thread);
  * Return: true if the thread has ended.
  */
 bool kunit_thread_join(struct kunit_thread *thread, int *ret);
-
-#endif /* IS_ENABLED(CONFIG_KUNIT) */
 
 #endif /* _KUNIT_THREAD_H */

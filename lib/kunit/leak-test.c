@@ -14,12 +14,13 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/module.h>
+#include <linux/mount.h>
 #include <linux/uaccess.h>
 
-#include <kunit/mount.h>
 #include <kunit/resource.h>
 #include <kunit/test.h>
 
+KUNIT_DEFINE_ACTION_WRAPPER(leak_unmount, kern_unmount, struct vfsmount *);
 KUNIT_DEFINE_ACTION_WRAPPER(leak_close, fput, struct file *);
 
 static void unreferenced(struct kunit *test)
@@ -37,8 +38,9 @@ static void unreferenced(struct kunit *test)
 	/* kmemleak has no other interface than its file, and that takes memory of a user. */
 	KUNIT_ASSERT_NOT_NULL(test, text);
 	KUNIT_ASSERT_NOT_NULL(test, debugfs);
-	mnt = kunit_kern_mount(test, debugfs);
+	mnt = kern_mount(debugfs);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, mnt);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leak_unmount, mnt));
 	file = file_open_root_mnt(mnt, "kmemleak", O_RDWR, 0);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL_MSG(test, file, "kmemleak is off: did it run out of memory?");
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leak_close, file));

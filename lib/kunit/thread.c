@@ -239,7 +239,7 @@ kunit_thread_wait_for(struct kunit_thread *thread, struct rw_semaphore *sem)
 	bool last;
 
 	do {
-		/* However late it is, there is one more look after that. */
+		/* Look once more after the end: this task may not have run until then. */
 		last = time_after_eq(jiffies, end);
 		if (thread->joined || completion_done(thread->exited))
 			return KUNIT_THREAD_ENDED;

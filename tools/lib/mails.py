@@ -28,10 +28,9 @@ SERIES = {
     "um": Series("", "arch/um/fix", {}),
     "libfuse": Series("", "tools/data/libfuse", {}),
     "kunit": Series("", "", {
-        "01-mounts": "include/kunit/mount.h lib/kunit/mount.c lib/kunit/Makefile.1.patch",
-        "02-threads": "include/kunit/thread.h lib/kunit/thread.c lib/kunit/kunit-*-test.c "
-                      "lib/kunit/Makefile.2.patch lib/kunit/Kconfig.1.patch scripts/*",
-        "03-leaks": "lib/kunit/leak-test.c lib/kunit/Makefile.3.patch lib/kunit/Kconfig.2.patch"}),
+        "01-threads": "include/kunit/thread.h lib/kunit/thread.c lib/kunit/kunit-*-test.c "
+                      "lib/kunit/Makefile.1.patch lib/kunit/Kconfig.1.patch scripts/*",
+        "02-leaks": "lib/kunit/leak-test.c lib/kunit/Makefile.2.patch lib/kunit/Kconfig.2.patch"}),
     "fuse": Series("kunit", "fs/fuse/fix", {
         "06-docs": "Documentation/*",
         "07-files": "fs/fuse/tests/fake_fs.c fs/fuse/tests/fake_server.h fs/fuse/tests/export.c fs/fuse/tests/Makefile "
@@ -44,11 +43,10 @@ SERIES = {
         "13-server-of-selftests": "tools/testing/*/fuse_test_server.h tools/testing/*/fuse/config",
         "14-selftest": "tools/testing/*/inval_entry_test.c tools/testing/*/Makefile.1.patch tools/testing/*/.gitignore.1.patch"}),
     "more": Series("fuse", "", {
-        "01-server": "fs/fuse/tests/fake_server_kunit.c",
-        "02-table": "fs/fuse/tests/inval_table_kunit.c",
-        "03-waits": "fs/fuse/tests/inval_waits_kunit.c",
-        "04-benchmark": "fs/fuse/tests/inval_bench_kunit.c fs/fuse/Kconfig.2.patch",
-        "05-selftests": "tools/testing/*/notify_*_test.c tools/testing/*/Makefile.2.patch tools/testing/*/.gitignore.2.patch"}),
+        "01-table": "fs/fuse/tests/inval_table_kunit.c",
+        "02-waits": "fs/fuse/tests/inval_waits_kunit.c",
+        "03-benchmark": "fs/fuse/tests/inval_bench_kunit.c fs/fuse/Kconfig.2.patch",
+        "04-selftests": "tools/testing/*/notify_*_test.c tools/testing/*/Makefile.2.patch tools/testing/*/.gitignore.2.patch"}),
 }
 
 

@@ -10,9 +10,7 @@
 
 #include <kunit/visibility.h>
 
-#include "../dev.h"
 #include "../fuse_i.h"
-#include "../fuse_dev_i.h"
 #include "fake_server.h"
 
 /* Only the benchmark calls this: the suites send messages, whatever its arguments are. */

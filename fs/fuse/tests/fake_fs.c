@@ -5,17 +5,11 @@
  * functions are called with that held.
  */
 
-#include <linux/cleanup.h>
 #include <linux/highmem.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
-#include <linux/string.h>
-
-#include <kunit/test.h>
 
 #include "../args.h"
-#include "../dev.h"
-#include "../fuse_dev_i.h"
 #include "fake_server.h"
 
 /* What the server does not remember would pass for a mistake of the kernel. */
@@ -77,26 +71,16 @@ static void fuse_fake_put_node(struct fuse_fake_node *node)
 	kfree(node);
 }
 
-/* NULL if nobody has asked for that name yet, or made it. */
+/* A name that nobody has asked for or made yet leads nowhere. */
 static struct fuse_fake_name *fuse_fake_name(struct fuse_fake_server *server, u64 parent,
 					     const char *name)
 {
+	size_t size = strlen(name) + 1;
 	struct fuse_fake_name *n;
 
 	list_for_each_entry(n, &server->names, list)
 		if (n->parent == parent && !strcmp(n->name, name))
 			return n;
-	return NULL;
-}
-
-static struct fuse_fake_name *fuse_fake_get_name(struct fuse_fake_server *server, u64 parent,
-						 const char *name)
-{
-	struct fuse_fake_name *n = fuse_fake_name(server, parent, name);
-	size_t size = strlen(name) + 1;
-
-	if (n)
-		return n;
 	n = kzalloc_flex(*n, name, size, FUSE_FAKE_GFP);
 	memcpy(n->name, name, size);
 	n->parent = parent;
@@ -141,7 +125,7 @@ static void fuse_fake_untell(struct fuse_fake_server *server, struct fuse_fake_n
 	n->cached = false;
 	if (!below)
 		return;
-	/* Names that are old news may form a loop: visit each only once. */
+	/* After renames, what the kernel was told may be a loop: visit each name only once. */
 	n->nodeid = 0;
 	list_for_each_entry(child, &server->names, list)
 		if (nodeid && child->parent == nodeid)
@@ -243,7 +227,7 @@ static int fuse_fake_do_lookup(struct fuse_fake_server *server, struct fuse_req 
 	char *name __free(kfree) = kmemdup_nul(fuse_fake_in(req, 1), req->args->in_args[1].size,
 					       FUSE_FAKE_GFP);
 
-	n = fuse_fake_get_name(server, dir->nodeid, name);
+	n = fuse_fake_name(server, dir->nodeid, name);
 	if (n->node) {
 		fuse_fake_entry(server, n, out);
 		return 0;
@@ -272,7 +256,7 @@ static int fuse_fake_do_attr(struct fuse_fake_server *server, struct fuse_req *r
 static int fuse_fake_do_make(struct fuse_fake_server *server, struct fuse_req *req,
 			     struct fuse_fake_node *dir)
 {
-	struct fuse_fake_name *n = fuse_fake_get_name(server, dir->nodeid, fuse_fake_in(req, 1));
+	struct fuse_fake_name *n = fuse_fake_name(server, dir->nodeid, fuse_fake_in(req, 1));
 	const struct fuse_link_in *link = fuse_fake_in(req, 0);
 	u32 opcode = req->in.h.opcode;
 	struct fuse_fake_node *node;
@@ -280,11 +264,8 @@ static int fuse_fake_do_make(struct fuse_fake_server *server, struct fuse_req *r
 	/* A removed directory takes no new name. */
 	if (!dir->nlink)
 		return -ENOENT;
-	/* The kernel thought that the name is free, and drops that. */
-	if (n->node) {
-		fuse_fake_untell(server, n, true);
+	if (n->node)
 		return -EEXIST;
-	}
 	if (opcode == FUSE_LINK)
 		node = fuse_fake_node(server, link->oldnodeid);
 	else
@@ -304,7 +285,7 @@ static int fuse_fake_do_make(struct fuse_fake_server *server, struct fuse_req *r
 static int fuse_fake_do_unmake(struct fuse_fake_server *server, struct fuse_req *req,
 			       struct fuse_fake_node *dir)
 {
-	struct fuse_fake_name *n = fuse_fake_get_name(server, dir->nodeid, fuse_fake_in(req, 1));
+	struct fuse_fake_name *n = fuse_fake_name(server, dir->nodeid, fuse_fake_in(req, 1));
 
 	if (n->node && !fuse_fake_is_empty(server, n->node))
 		return -ENOTEMPTY;
@@ -322,17 +303,14 @@ static int fuse_fake_do_rename(struct fuse_fake_server *server, struct fuse_req 
 	/* It begins as struct fuse_rename_in. */
 	const struct fuse_rename2_in *in = fuse_fake_in(req, 0);
 	unsigned int flags = req->in.h.opcode == FUSE_RENAME2 ? in->flags : 0;
-	struct fuse_fake_name *old = fuse_fake_get_name(server, dir->nodeid, fuse_fake_in(req, 1));
-	struct fuse_fake_name *new = fuse_fake_get_name(server, in->newdir, fuse_fake_in(req, 2));
+	struct fuse_fake_name *old = fuse_fake_name(server, dir->nodeid, fuse_fake_in(req, 1));
+	struct fuse_fake_name *new = fuse_fake_name(server, in->newdir, fuse_fake_in(req, 2));
 	struct fuse_fake_node *newdir = fuse_fake_node(server, in->newdir);
 	u64 old_seq = old->seq, new_seq = new->seq;
 	bool exchange = flags & RENAME_EXCHANGE;
 
-	if (!old->node || !newdir || !newdir->nlink || (exchange && !new->node)) {
-		fuse_fake_untell(server, old, true);
-		fuse_fake_untell(server, new, true);
+	if (!old->node || !newdir || !newdir->nlink || (exchange && !new->node))
 		return -ENOENT;
-	}
 	if (new->node && flags & RENAME_NOREPLACE)
 		return -EEXIST;
 	/* Renaming one hard link over another does nothing, for the VFS too. */
@@ -529,11 +507,11 @@ static struct fuse_fake_name *fuse_fake_at(struct fuse_fake_server *server, cons
 		char *name __free(kfree) = kmemdup_nul(path, slash - path, FUSE_FAKE_GFP);
 
 		n = fuse_fake_name(server, parent, name);
-		if (!n || !n->node)
+		if (!n->node)
 			return NULL;
 		parent = n->node->nodeid;
 	}
-	return fuse_fake_get_name(server, parent, path);
+	return fuse_fake_name(server, parent, path);
 }
 
 /* Let a path lead to @node, which is NULL if there is none. Returns its nodeid. */
@@ -608,7 +586,7 @@ u64 fuse_fake_find(struct fuse_fake_server *server, u64 parent, const char *name
 
 	guard(mutex)(&server->tree);
 	n = fuse_fake_name(server, parent, name);
-	return n && n->node ? n->node->nodeid : 0;
+	return n->node ? n->node->nodeid : 0;
 }
 
 struct fuse_fake_name *fuse_fake_told(struct fuse_fake_server *server, u64 parent,
@@ -618,7 +596,7 @@ struct fuse_fake_name *fuse_fake_told(struct fuse_fake_server *server, u64 paren
 
 	guard(mutex)(&server->tree);
 	n = fuse_fake_name(server, parent, name);
-	return n && n->seq ? n : NULL;
+	return n->seq ? n : NULL;
 }
 
 u64 fuse_fake_seq(struct fuse_fake_server *server, u64 nodeid, enum fuse_fake_about about)
@@ -633,12 +611,8 @@ u64 fuse_fake_seq(struct fuse_fake_server *server, u64 nodeid, enum fuse_fake_ab
 void fuse_fake_take_back(struct fuse_fake_server *server, u64 parent,
 			 const char *name, bool below)
 {
-	struct fuse_fake_name *n;
-
 	guard(mutex)(&server->tree);
-	n = fuse_fake_name(server, parent, name);
-	if (n)
-		fuse_fake_untell(server, n, below);
+	fuse_fake_untell(server, fuse_fake_name(server, parent, name), below);
 }
 
 void fuse_fake_take_back_node(struct fuse_fake_server *server, u64 nodeid)
@@ -655,17 +629,14 @@ bool fuse_fake_complaint(struct fuse_fake_server *server, char *complaint)
 	return complaint[0];
 }
 
-u64 fuse_fake_known(struct fuse_fake_server *server, u64 *nlookup)
+u64 fuse_fake_known(struct fuse_fake_server *server)
 {
 	struct fuse_fake_node *node;
 
 	guard(mutex)(&server->tree);
-	list_for_each_entry(node, &server->nodes, list) {
-		if (node->nodeid != FUSE_ROOT_ID && node->nlookup) {
-			*nlookup = node->nlookup;
+	list_for_each_entry(node, &server->nodes, list)
+		if (node->nodeid != FUSE_ROOT_ID && node->nlookup)
 			return node->nodeid;
-		}
-	}
 	return 0;
 }
 

@@ -6,11 +6,8 @@
 #include <linux/slab.h>
 
 #include <kunit/resource.h>
-#include <kunit/test.h>
 #include <kunit/thread.h>
 
-#include "../dev.h"
-#include "../fuse_dev_i.h"
 #include "fake_server.h"
 
 /* Does a hook stop this request there? Called with server->lock held. */

@@ -16,21 +16,14 @@
 #define _FS_FUSE_TESTS_FAKE_SERVER_H
 
 #include <linux/completion.h>
-#include <linux/fuse.h>
-#include <linux/list.h>
 #include <linux/mutex.h>
-#include <linux/spinlock.h>
-#include <linux/stat.h>
-#include <linux/workqueue.h>
 
-struct fuse_conn;
+#include <kunit/test.h>
+
+#include "../dev.h"
+#include "../fuse_dev_i.h"
+
 struct fuse_fake_node;
-struct fuse_forget_link;
-struct fuse_iqueue_ops;
-struct fuse_req;
-struct iov_iter;
-struct kunit;
-struct task_struct;
 
 /* One past the highest opcode that is counted. */
 #define FUSE_FAKE_OPCODES	64
@@ -107,22 +100,16 @@ extern const struct fuse_iqueue_ops fuse_fake_iqueue_ops;
 
 /* Start a server with an empty root directory; it ends with the test. */
 struct fuse_fake_server *fuse_fake_server_start(struct kunit *test);
-
 /* For a mount that cannot be taken down: what is left of it goes on being served. */
 void fuse_fake_server_leak(struct fuse_fake_server *server);
-
 /* Wait until every request that is not held is answered, and every FORGET counted. */
 void fuse_fake_settle(struct fuse_fake_server *server);
-
 /* How many requests with this opcode there were so far. */
 unsigned int fuse_fake_requests(struct fuse_fake_server *server, u32 opcode);
-
 /* "LOOKUP" */
 const char *fuse_fake_opname(u32 opcode);
-
 /* The hook stays where it is until fuse_fake_unhook(), or until the server ends. */
 void fuse_fake_hook(struct fuse_fake_server *server, struct fuse_fake_hook *hook);
-
 /* A request that is stopped is answered. */
 void fuse_fake_unhook(struct fuse_fake_hook *hook);
 
@@ -132,13 +119,10 @@ struct fuse_fake_hook *fuse_fake_hold(struct fuse_fake_server *server, u32 opcod
 
 /* Wait until a request is stopped; if none comes the test is aborted. */
 void fuse_fake_hold_wait(struct fuse_fake_hook *hook);
-
 /* Answer all requests that are stopped, and stop no other. */
 void fuse_fake_let_go(struct fuse_fake_server *server);
-
 /* Make a name behind the kernel's back; returns its nodeid. If it cannot the test fails. */
 u64 fuse_fake_add(struct fuse_fake_server *server, const char *path, umode_t mode);
-
 /* Make another name for a node. */
 void fuse_fake_link(struct fuse_fake_server *server, const char *old, const char *new);
 
@@ -147,10 +131,8 @@ void fuse_fake_link(struct fuse_fake_server *server, const char *old, const char
  * generation. The old one has no name any more, and the kernel still knows it.
  */
 void fuse_fake_reuse(struct fuse_fake_server *server, u64 nodeid, const char *path);
-
 /* Take a name away; it may be that of a directory with something in it. */
 void fuse_fake_remove(struct fuse_fake_server *server, const char *path);
-
 /* The nodeid of a name, or 0; @parent may be gone, or be no directory. */
 u64 fuse_fake_find(struct fuse_fake_server *server, u64 parent, const char *name);
 
@@ -179,9 +161,8 @@ void fuse_fake_take_back_node(struct fuse_fake_server *server, u64 nodeid);
  * what comes after this one.
  */
 bool fuse_fake_complaint(struct fuse_fake_server *server, char *complaint);
-
 /* A node but the root that the kernel has not forgotten, or 0. */
-u64 fuse_fake_known(struct fuse_fake_server *server, u64 *nlookup);
+u64 fuse_fake_known(struct fuse_fake_server *server);
 
 /* What fake_server.c needs of fake_fs.c; the tree is locked for the first two. */
 int fuse_fake_handle(struct fuse_fake_server *server, struct fuse_req *req);

@@ -12,13 +12,9 @@
 #include <linux/prandom.h>
 #include <linux/uio.h>
 
-#include <kunit/mount.h>
-#include <kunit/test.h>
+#include <kunit/resource.h>
 #include <kunit/test-bug.h>
-#include <kunit/thread.h>
 
-#include "../dev.h"
-#include "../fuse_dev_i.h"
 #include "fixture.h"
 
 static unsigned int fuse_fx_seed;
@@ -35,12 +31,7 @@ struct fuse_fx_call {
 	char name[];	/* or "" if it was about the node @parent itself, maybe a file */
 };
 
-static const char *fuse_fx_left;
-
-const char *fuse_fx_left_behind(void)
-{
-	return fuse_fx_left;
-}
+const char *fuse_fx_left_behind;
 
 static const char * const fuse_fx_properties[] = {
 	"not fresh", "collateral", "not quiet", "not balanced", "not serial", "waits",
@@ -143,6 +134,8 @@ static struct file_system_type fuse_fx_fs_type = {
 	.name			= "fuse_kunit",
 	.init_fs_context	= fuse_fx_init_fs_context,
 };
+
+KUNIT_DEFINE_ACTION_WRAPPER(fuse_fx_unmount, kern_unmount, struct vfsmount *);
 
 /*
  * Depth first, until @check says that something is wrong. Nobody else changes the dcache:
@@ -414,10 +407,11 @@ static void fuse_fx_check_node(struct fuse_fixture *fx, u64 nodeid, bool names, 
 }
 
 /*
- * After a rename, the new name has the answer that the old name had. It is stale if a later
- * notification of the old name (or INC_EPOCH) ended before the server answered the RENAME;
- * or if it found an entry while that was still the last answer about the old name; or if it
- * found the entry of this node, which the test says in fx->found_nodeid.
+ * After a rename, the new name has the answer that the old name had. That is stale if the
+ * old name was notified later, and the notification
+ *  - ended before the server answered the RENAME (so for INC_EPOCH, too),
+ *  - found an entry while that was still the last answer about the old name,
+ *  - or found the entry of this node, as the test says in fx->found_nodeid.
  */
 static void fuse_fx_check_renamed(struct fuse_fixture *fx, struct fuse_fake_name *told)
 {
@@ -464,7 +458,7 @@ static bool fuse_fx_check(struct fuse_fixture *fx)
 {
 	struct fuse_fx_held *held;
 	struct fuse_fx_op *op;
-	u64 nodeid, nlookup;
+	u64 nodeid;
 	int active, err;
 	bool ok = true;
 
@@ -477,7 +471,7 @@ static bool fuse_fx_check(struct fuse_fixture *fx)
 
 	/* Anything else would wait for a lock that is not free. */
 	if (!ok || !fuse_fx_check_locks(fx)) {
-		fuse_fx_left = fx->test->name;
+		fuse_fx_left_behind = fx->test->name;
 		return false;
 	}
 	/* Other mounts end some time after they are gone from the namespace. */
@@ -500,10 +494,9 @@ static bool fuse_fx_check(struct fuse_fixture *fx)
 	/* All that is left in the dcache can go, and the kernel forgets every node. */
 	shrink_dcache_parent(fx->mnt->mnt_root);
 	fuse_fake_settle(fx->server);
-	nodeid = fuse_fake_known(fx->server, &nlookup);
+	nodeid = fuse_fake_known(fx->server);
 	if (nodeid)
-		fuse_fx_broken(fx, FUSE_FX_BALANCED, "nodeid %llu (%llu lookups) is still in use",
-			       nodeid, nlookup);
+		fuse_fx_broken(fx, FUSE_FX_BALANCED, "nodeid %llu is still in use", nodeid);
 	/* Again: a FORGET too many comes late. */
 	fuse_fx_check_complaint(fx);
 	return !nodeid;
@@ -523,7 +516,7 @@ void fuse_fx_exit(struct kunit *test)
 		kunit_info(test, "alone: %s\n", fx->again);
 	if (!ok) {
 		/* To unmount would hang or crash: leave mount and server behind. */
-		kunit_kern_mount_leak(test, fx->mnt);
+		kunit_remove_action(test, fuse_fx_unmount, fx->mnt);
 		fuse_fake_server_leak(fx->server);
 		return;
 	}
@@ -548,8 +541,8 @@ int fuse_fx_init(struct kunit *test)
 	struct fuse_fixture *fx;
 	struct vfsmount *mnt;
 
-	if (fuse_fx_left)
-		kunit_skip(test, "%s left a lock or a thread behind", fuse_fx_left);
+	if (fuse_fx_left_behind)
+		kunit_skip(test, "%s left a lock or a thread behind", fuse_fx_left_behind);
 	fuse = get_fs_type("fuse");
 	KUNIT_ASSERT_NOT_NULL(test, fuse);
 	fuse_fx_fs_type.kill_sb = fuse->kill_sb;
@@ -566,8 +559,9 @@ int fuse_fx_init(struct kunit *test)
 	INIT_LIST_HEAD(&fx->held);
 	INIT_LIST_HEAD(&fx->threads);
 	fx->server = fuse_fake_server_start(test);
-	mnt = kunit_kern_mount(test, &fuse_fx_fs_type);
+	mnt = kern_mount(&fuse_fx_fs_type);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, mnt);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, fuse_fx_unmount, mnt));
 	fx->mnt = mnt;
 	/* INIT is answered in the background. */
 	fuse_fake_settle(fx->server);

@@ -13,10 +13,10 @@
 #ifndef _FS_FUSE_TESTS_FIXTURE_H
 #define _FS_FUSE_TESTS_FIXTURE_H
 
+#include <kunit/thread.h>
+
 #include "../fuse_i.h"
 #include "fake_server.h"
-
-struct kunit_thread;
 
 enum fuse_fx_property {
 	/*
@@ -89,7 +89,7 @@ void fuse_fx_end(struct kunit *test);
  * The name of a test that left a lock or a thread behind, or NULL. Those after it are
  * skipped: they would fail for the same reason, and take long.
  */
-const char *fuse_fx_left_behind(void);
+extern const char *fuse_fx_left_behind;
 
 /*
  * A property does not hold, and the test fails. Only the first two of a fixture, or of
@@ -109,7 +109,6 @@ void fuse_fx_shuffle(void *params, size_t nr, size_t size);
  * after the test. @dir ends with a slash, or is "" for the root.
  */
 void fuse_fx_add_neighbours(struct fuse_fixture *fx, const char *dir);
-
 /* "-ENOENT", or "0" */
 const char *fuse_fx_errname(int err);
 
@@ -242,7 +241,6 @@ enum fuse_fx_cached {
 };
 
 unsigned int fuse_fx_cached(struct fuse_fixture *fx, struct dentry *dir, const char *name);
-
 /* A dentry of what the kernel knows as @nodeid, or NULL. */
 struct dentry *fuse_fx_find_node(struct fuse_fixture *fx, u64 nodeid);
 /* Read a directory to its end: 1 if @name is in it, 0 if not, or an error. */

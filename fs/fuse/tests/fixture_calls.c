@@ -8,9 +8,6 @@
 #include <linux/namei.h>
 #include <linux/slab.h>
 
-#include <kunit/test.h>
-#include <kunit/thread.h>
-
 #include "fixture.h"
 
 const char *fuse_fx_errname(int err)
@@ -95,13 +92,6 @@ int fuse_fx_do_chmod(struct fuse_fx_op *op)
 	return err;
 }
 
-static struct file *fuse_fx_open_file(struct fuse_fixture *fx, const char *name, int flags)
-{
-	struct path root = { .mnt = fx->mnt, .dentry = fx->mnt->mnt_root };
-
-	return file_open_root(&root, name, flags, 0644);
-}
-
 void fuse_fx_close_file(struct file *file)
 {
 	if (file->f_op->flush)
@@ -141,7 +131,7 @@ int fuse_fx_read_dir(struct file *file, const char *name)
 /* Open and close it, and read what is opened as a directory. */
 static int fuse_fx_use(struct fuse_fx_op *op, int flags)
 {
-	struct file *file = fuse_fx_open_file(op->fx, op->path[0], flags);
+	struct file *file = file_open_root_mnt(op->fx->mnt, op->path[0], flags, 0644);
 	int found = 0;
 
 	if (IS_ERR(file))
@@ -335,7 +325,7 @@ struct dentry *fuse_fx_hold_cached(struct fuse_fixture *fx, struct dentry *dir,
 
 struct file *fuse_fx_open(struct fuse_fixture *fx, const char *name, int flags)
 {
-	struct file *file = fuse_fx_open_file(fx, name, flags);
+	struct file *file = file_open_root_mnt(fx->mnt, name, flags, 0644);
 
 	if (!IS_ERR(file))
 		fuse_fx_held(fx)->file = file;

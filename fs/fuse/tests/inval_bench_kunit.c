@@ -8,18 +8,10 @@
  * kernel, on the same machine at the same time.
  */
 
-#include <linux/dcache.h>
-#include <linux/fs.h>
 #include <linux/ktime.h>
 #include <linux/math64.h>
-#include <linux/mount.h>
 #include <linux/sort.h>
-#include <linux/string.h>
 
-#include <kunit/test.h>
-#include <kunit/thread.h>
-
-#include "../fuse_i.h"
 #include "fixture.h"
 
 #define BENCH_ROUNDS	15	/* the median counts */

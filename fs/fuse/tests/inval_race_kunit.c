@@ -34,10 +34,6 @@
 #include <linux/moduleparam.h>
 #include <linux/namei.h>
 
-#include <kunit/test.h>
-#include <kunit/thread.h>
-
-#include "../fuse_i.h"
 #include "fixture.h"
 
 static char *race_schedule = "*";
@@ -573,7 +569,7 @@ static bool race_one(struct kunit *test, struct race *race, enum race_how how,
 	const struct race_pair *pair = test->param_value;
 
 	*race = (struct race) { how, { first, second } };
-	if (fuse_fx_left_behind())
+	if (fuse_fx_left_behind)
 		return false;
 	race_say(race, "%s.%s.%s:", test->name, pair->notification->name, pair->call->name);
 	race_say(race, race_hows[how], first, second);
@@ -619,7 +615,7 @@ static unsigned long race_kind(struct kunit *test, struct race *race, enum race_
 			continue;
 		if (!number || number >= stride)
 			break;
-		/* There are fewer points than that: take an earlier one. */
+		/* There are fewer points than that: try half the number. */
 		number = number / 2 - stride;
 	}
 	return number;
@@ -733,8 +729,8 @@ static int race_test_init(struct kunit *test)
 
 	if (missing)
 		kunit_skip(test, "%s", missing);
-	if (fuse_fx_left_behind())
-		kunit_skip(test, "%s left a lock or a thread behind", fuse_fx_left_behind());
+	if (fuse_fx_left_behind)
+		kunit_skip(test, "%s left a lock or a thread behind", fuse_fx_left_behind);
 	return 0;
 }
 

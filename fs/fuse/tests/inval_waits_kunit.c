@@ -16,14 +16,9 @@
  * directory and of the entry. What other notifications wait for is only reported.
  */
 
-#include <linux/fs.h>
 #include <linux/namei.h>
 #include <linux/pagemap.h>
 #include <linux/statfs.h>
-#include <linux/xattr.h>
-
-#include <kunit/test.h>
-#include <kunit/thread.h>
 
 #include "fixture.h"
 
@@ -134,8 +129,7 @@ static int waits_use_node(struct fuse_fx_op *op)
 /* Open it with these flags, and use what is open. */
 static int waits_use_open(struct fuse_fx_op *op)
 {
-	struct path root = { .mnt = op->fx->mnt, .dentry = op->fx->mnt->mnt_root };
-	struct file *file = file_open_root(&root, op->path[0], op->flags, 0);
+	struct file *file = file_open_root_mnt(op->fx->mnt, op->path[0], op->flags, 0);
 	loff_t written = 0, read = 0;
 	char byte = 0;
 
