@@ -239,20 +239,47 @@ static void late_attributes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
 }
 
-/* The same if the inode that is notified is of another generation than that in the answer. */
-static void late_generation(struct kunit *test)
+static const struct inode_param {
+	const char *name;
+	bool reused;		/* the nodeid is; else the node has another link */
+} inode_params[] = {
+	{ "another generation", true },
+	{ "last link", false },
+};
+
+KUNIT_ARRAY_PARAM_DESC(inode, inode_params, name);
+
+/*
+ * The same if the answer makes another inode than that which is notified: of another generation
+ * of the node; or if a delete takes what is cached for the last link, and that is evicted.
+ */
+static void late_inode(struct kunit *test)
 {
+	const struct inode_param *param = test->param_value;
 	struct fuse_fixture *fx = test->priv;
 	u64 node = fuse_fake_add(fx->server, "file", S_IFREG | 0644);
-	struct fuse_fx_op open = { .path = { "next" }, .flags = O_RDWR };
+	struct fuse_fx_op open = { .path = { "dir/next" }, .flags = O_RDWR };
 	struct kunit_thread *caller;
 	unsigned int asked;
 
-	fuse_fx_hold(fx, "file");
-	fuse_fake_remove(fx->server, "file");
-	fuse_fake_reuse(fx->server, node, "next");
+	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fx_hold(fx, "dir");
+	if (param->reused) {
+		fuse_fx_hold(fx, "file");
+		fuse_fake_remove(fx->server, "file");
+		fuse_fake_reuse(fx->server, node, "dir/next");
+	} else {
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), 0);
+		fuse_fake_link(fx->server, "file", "dir/next");
+	}
 	caller = fuse_fx_run_to(fx, fuse_fx_do_open, &open, FUSE_LOOKUP, FUSE_FAKE_STOP_BEHIND);
-	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, node), 0);
+	if (param->reused) {
+		FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, node), 0);
+	} else {
+		fuse_fake_remove(fx->server, "file");
+		FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, node, "file", 0), 0);
+		KUNIT_ASSERT_NULL(test, fuse_fx_find_node(fx, node));
+	}
 	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
 	fuse_fake_let_go(fx->server);
 	expect_return(fx, caller, "open", 0);
@@ -649,16 +676,18 @@ static void delete_killed(struct kunit *test)
 	late_expect_links(fx, late.file, 2);
 }
 
-/* What gets i_rwsem of the directory before a delete. */
+/* What gets i_rwsem of the directory before a delete, or needs none. */
 static const struct late_param delete_looked_up_params[] = {
 	{ "lookup", fuse_fx_do_stat, { "dir/none" } },
 	{ "link", fuse_fx_do_link, { "link", "dir/file" } },
+	{ "inval", fuse_fx_do_notify, { "file" } },
 };
 
 KUNIT_ARRAY_PARAM_DESC(delete_looked_up, delete_looked_up_params, name);
 
 /*
- * While a delete waits, a lookup leaves a negative entry, or link() makes the name again.
+ * While a delete waits, a lookup leaves a negative entry, link() makes the name again, or
+ * another notification unhashes the entry.
  * In the end the file has two links if, and only if, there is a positive entry.
  */
 static void delete_looked_up(struct kunit *test)
@@ -672,9 +701,13 @@ static void delete_looked_up(struct kunit *test)
 
 	late_begin(&late, test, &delete_params[0], FUSE_FAKE_STOP_BEFORE);
 	fuse_fake_remove(fx->server, "dir/file");
+	call.parent = late.notify.parent;
+	if (param->call == fuse_fx_do_notify)
+		notify_sleeps(fx, &late, late.nodeid);
 	first = fuse_fx_run(fx, param->call, &call);
 	kunit_thread_sleeps_on_rwsem(first, late.rwsem);
-	notify_sleeps(fx, &late, late.nodeid);
+	if (param->call != fuse_fx_do_notify)
+		notify_sleeps(fx, &late, late.nodeid);
 	/* If the first that waits is a reader, this one is woken with it, before the delete. */
 	if (param->call == fuse_fx_do_stat) {
 		looks = run_stat(fx, "dir/file");
@@ -771,7 +804,7 @@ static void create_hashed(struct kunit *test)
 static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE_PARAM(late_answer, late_gen_params),
 	KUNIT_CASE_PARAM(late_attributes, late_attributes_gen_params),
-	KUNIT_CASE(late_generation),
+	KUNIT_CASE_PARAM(late_inode, inode_gen_params),
 	KUNIT_CASE(late_mode),
 	KUNIT_CASE_PARAM(late_links, links_gen_params),
 	KUNIT_CASE_PARAM(link_overtaken, link_gen_params),
