@@ -211,8 +211,8 @@ static const struct row rows[] = {
 	ROW(ENTRY(INNER, 0, "file"), .err = -ENOTDIR),
 	ROW(ENTRY(EMPTY, 0, "file"), .err = -ENOENT, .stale = ATTR(EMPTY)),
 
-	/* A delete of another node makes the name stale, too. */
-	ROW(DELETE(PARENT, TOP, "file"), .err = -ENOENT, .stale = FILE_GONE),
+	/* A delete of another node makes the name stale, too, and how many links that node has. */
+	ROW(DELETE(PARENT, TOP, "file"), .err = -ENOENT, .stale = FILE_GONE | ATTR(TOP)),
 	ROW(DELETE(PARENT, INNER | BIT(32), "file"), .err = -ENOENT, .stale = FILE_GONE),
 	ROW(DELETE(PARENT, UINT64_MAX, "file"), .err = -ENOENT, .stale = FILE_GONE),
 	ROW(DELETE(PARENT, NOBODY, "none"), .stale = NAME(NONE) | ATTR(PARENT)),
