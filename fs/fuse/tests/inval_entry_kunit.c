@@ -304,7 +304,9 @@ static void parent_unknown(struct kunit *test)
 
 	/* The kernel knows it, but not as a directory. */
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, file, "name"), -ENOTDIR);
-	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, file, dir, "name", 0), -ENOTDIR);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, file, file, "name", 0), -ENOTDIR);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "file"), 0);
 }
 
 /* -ENOENT for a name that is not cached, and for what cannot be a name. */
