@@ -326,7 +326,10 @@ static const struct links_param {
 
 KUNIT_ARRAY_PARAM_DESC(links, links_params, name);
 
-/* The answer to a GETATTR does not bring back the links that a delete has taken. */
+/*
+ * Who has sent a GETATTR before a delete of one of the links gets the answer, a permission
+ * check say. But how many links are left is asked for again.
+ */
 static void late_links(struct kunit *test)
 {
 	const struct links_param *param = test->param_value;
@@ -337,6 +340,7 @@ static void late_links(struct kunit *test)
 	struct late late;
 
 	late_begin(&late, test, &getattr, FUSE_FAKE_STOP_BEHIND);
+	d_inode(late.file)->i_mode = S_IFREG;
 	fuse_fake_remove(fx->server, "dir/file");
 	if (param->deleted)
 		FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, late.nodeid,
@@ -346,9 +350,27 @@ static void late_links(struct kunit *test)
 						     "file", 0), 0);
 	fuse_fake_let_go(fx->server);
 	expect_return(fx, late.caller, "getattr", 0);
-	late_expect_links(fx, late.file, param->deleted ? 2 : 0);
+	KUNIT_EXPECT_EQ(test, d_inode(late.file)->i_mode, S_IFREG | 0644);
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "link"), 1);
 	late_expect_links(fx, late.file, 1);
+}
+
+/* But if the delete has taken the last link, the answer does not bring that back. */
+static void late_last_link(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	u64 node = fuse_fake_add(fx->server, "file", S_IFREG | 0644);
+	struct fuse_fx_op getattr = { .path = { "file" } };
+	struct dentry *file = fuse_fx_hold(fx, "file");
+	struct kunit_thread *caller;
+
+	caller = fuse_fx_run_to(fx, fuse_fx_do_getattr, &getattr, FUSE_GETATTR,
+				FUSE_FAKE_STOP_BEHIND);
+	fuse_fake_remove(fx->server, "file");
+	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, node, "file", 0), 0);
+	fuse_fake_let_go(fx->server);
+	expect_return(fx, caller, "getattr", 0);
+	late_expect_links(fx, file, 0);
 }
 
 static const struct link_param {
@@ -807,6 +829,7 @@ static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE_PARAM(late_inode, inode_gen_params),
 	KUNIT_CASE(late_mode),
 	KUNIT_CASE_PARAM(late_links, links_gen_params),
+	KUNIT_CASE(late_last_link),
 	KUNIT_CASE_PARAM(link_overtaken, link_gen_params),
 	KUNIT_CASE(late_answer_moved),
 	KUNIT_CASE_PARAM(late_answer_overtaken, overtaking_gen_params),
