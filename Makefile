@@ -47,42 +47,18 @@ options = $(call option,KDIR,kdir) $(fix) $(call option,PROFILE,profile) $(call 
 help:
 	@sed -n 's/^## \?//p' Makefile
 
-check:
-	@tools/deps && tools/judge $(options)
-
-selftest:
-	@tools/deps selftest && tools/selftest $(options)
-
+# What each takes, see tools/deps, and the command behind it if that has another name.
+check mutants repeat bench-loop: deps := build
+selftest matrix soak series: deps := selftest
+coverage bench test: deps = $@
+series-check: deps := series
+command = $@
+check: command := judge
+mutants: command := mutate
 matrix: fix = $(foreach one,$(FIX),--fix '$(one)')
-matrix:
-	@tools/deps selftest && tools/matrix $(options)
 
-mutants:
-	@tools/deps && tools/mutate $(options)
-
-coverage:
-	@tools/deps coverage && tools/coverage $(options)
-
-repeat:
-	@tools/deps && tools/repeat $(options)
-
-soak:
-	@tools/deps selftest && tools/soak $(options)
-
-bench:
-	@tools/deps bench && tools/bench $(options)
-
-bench-loop:
-	@tools/deps && tools/bench-loop $(options)
-
-series:
-	@tools/deps selftest && tools/series $(options)
-
-series-check:
-	@tools/deps series && tools/series-check $(options)
-
-test:
-	@tools/deps test && tools/test $(options)
+check selftest matrix mutants coverage repeat soak bench bench-loop series series-check test:
+	@tools/deps $(deps) && tools/$(command) $(options)
 
 clean:
 	rm -rf $(if $(PROFILE),build/*/src/kunit-'$(PROFILE)' build/test-*,build)
