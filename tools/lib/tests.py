@@ -4,7 +4,6 @@ they run."""
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import os
 import re
@@ -13,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import unittest
 from typing import Any
@@ -24,7 +22,6 @@ from lib.stage import DIR_C, OUR_FIX, apply_patch, copy_tree, patches_of
 JUDGE = os.path.join(ROOT, "tools/judge")
 
 SKIPPED = 77  # exit status
-PROGRESS = re.compile(r"[\w, ]+: \d+ (s|of \d+)$")  # a line about the progress of a tool, which is printed at once
 
 
 def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -75,18 +72,11 @@ class Test(unittest.TestCase):
         return self.tool(JUDGE, *options, status=status, says=says)
 
     def tool(self, *command: str, status: int, says: str) -> str:
-        out = ""
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, errors="replace") as tool:
-            assert tool.stdout
-            for line in tool.stdout:
-                out += line
-                if PROGRESS.match(line):
-                    print(line, end="", flush=True)
-        self.assertEqual(tool.returncode, status, out)
-        self.assertRegex(out, says)
-        self.assertNotIn("Traceback", out)
-        return out
+        done = run(*command)
+        self.assertEqual(done.returncode, status, done.stdout)
+        self.assertRegex(done.stdout, says)
+        self.assertNotIn("Traceback", done.stdout)
+        return done.stdout
 
     def fix(self, new: str, old: str = "\tparent = fuse_ilookup(") -> str:
         """A patch of the pristine tree's fuse_reverse_inval_entry() that puts new in front of old."""
@@ -114,67 +104,39 @@ class Test(unittest.TestCase):
 
 
 class Plan:
-    """Tests that are left to run, in two lanes at the same time. Each lane has a build folder of its own, and each
-    kernel is built in one of them only: the tests that need it stay in that lane. The first test gets all processors."""
+    """Tests in groups, and two lanes at the same time, each of which takes the next group when it has run one. A lane has a
+    build folder of its own: so the tests that build or change the same kernel have to be one group."""
 
-    def __init__(self, script: str, tests: dict[str, str], first: str) -> None:
-        self.script, self.kernels, self.first_test = script, tests, first
-        self.left, self.lanes = list(tests), dict[str, int]()
+    def __init__(self, script: str, groups: list[list[str]]) -> None:
+        self.script, self.groups, self.stopped = script, iter(groups), False
         self.done: list[tuple[float, str, int]] = []  # seconds, test, exit status
         self.children: dict[int, subprocess.Popen[str]] = {}
-        self.lock, self.stopped = threading.Lock(), False
-        self.first = threading.Event()  # the first test has ended: until then no other that needs a kernel runs
-        if first not in tests:
-            self.first.set()
-
-    def next(self, lane: int) -> str:
-        """The first test that does not need the other lane's kernel, or "" if there is none."""
-        with self.lock:
-            test = next((test for test in self.left if self.lanes.get(self.kernels[test], lane) == lane), "")
-            if test:
-                self.left.remove(test)
-                if self.kernels[test]:
-                    self.lanes[self.kernels[test]] = lane
-            return test
-
-    def start(self, lane: int, test: str) -> subprocess.Popen[str] | None:
-        with self.lock:
-            if self.stopped:
-                return None
-            self.children[lane] = subprocess.Popen(
-                [sys.executable, self.script, "--alone", test], text=True, errors="replace",
-                env={**os.environ, "FUSE_KUNIT_BUILD": os.path.join(ROOT, f"build/test-{lane}")},
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
-            return self.children[lane]
 
     def run(self, lane: int) -> None:
-        while test := self.next(lane):
-            if self.kernels[test] and test != self.first_test:
-                self.first.wait()
-            started, out = time.monotonic(), ""
-            child = self.start(lane, test)
-            if not child:
-                break
-            with child:
-                assert child.stdout
-                for line in child.stdout:
-                    out += line
-                    if PROGRESS.match(line):
-                        print(f"[{lane}] {test}, {line}", end="", flush=True)
-            if test == self.first_test:
-                self.first.set()
-            took = time.monotonic() - started
-            self.done.append((took, test, child.returncode))
-            how = {0: "ok", SKIPPED: "skipped"}.get(child.returncode, "FAILED")
-            print(("" if how == "ok" else out) + f"[{lane}] {test}: {how}, {took:.0f} s", flush=True)
+        for group in self.groups:
+            for test in group:
+                self.run_test(lane, test)
+
+    def run_test(self, lane: int, test: str) -> None:
+        if self.stopped:
+            return
+        started = time.monotonic()
+        self.children[lane] = child = subprocess.Popen(
+            [sys.executable, self.script, "--alone", test], text=True, errors="replace",
+            env={**os.environ, "FUSE_KUNIT_BUILD": os.path.join(ROOT, f"build/test-{lane}")},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        if self.stopped:  # meanwhile
+            self.stop()
+        out, took = child.communicate()[0], time.monotonic() - started
+        self.done.append((took, test, child.returncode))
+        how = {0: "ok", SKIPPED: "skipped"}.get(child.returncode, "FAILED")
+        print(("" if how == "ok" else out) + f"[{lane}] {test}: {how}, {took:.0f} s", flush=True)
 
     def stop(self) -> None:
-        with self.lock:
-            self.stopped = True
-            self.first.set()
-            for child in self.children.values():
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child.pid, signal.SIGINT)
+        self.stopped = True
+        for child in list(self.children.values()):
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGINT)
 
 
 def alone(case: unittest.TestCase) -> int:
