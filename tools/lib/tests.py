@@ -84,8 +84,8 @@ class Test(unittest.TestCase):
         at = before.index(old, before.index("int fuse_reverse_inval_entry("))
         return self.write("fix.patch", patch_of(DIR_C, before, before[:at] + new + before[at:]))
 
-    def ours_and(self, new: str, old: str) -> str:
-        """A folder of patches: our fix, with new in front of old in dir.c."""
+    def ours_and(self, new: str, old: str = "\tparent = fuse_ilookup_outdate(") -> str:
+        """A folder of patches: our fix, with new in front of old in dir.c, which is in fuse_reverse_inval_entry()."""
         before = self.fixed(DIR_C)
         shutil.copytree(OUR_FIX, os.path.join(self.scratch, "fix"), dirs_exist_ok=True)
         return os.path.dirname(self.write("fix/last.patch", patch_of(DIR_C, before, before.replace(old, new + old, 1))))
