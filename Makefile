@@ -9,7 +9,7 @@ option = $(if $($(1)),--$(2) '$($(1))')
 fix = $(call option,FIX,fix)
 options = $(call option,KDIR,kdir) $(fix) $(call option,PROFILE,profile) $(call option,TIMEOUT,timeout) \
   $(call option,FILTER,filter) $(call option,SCHEDULE,schedule) $(if $(SLOW),--slow) $(call option,MESSAGES,messages) \
-  $(if $(N),-n '$(N)') $(call option,MINUTES,minutes) $(call option,V,version) $(if $(QUICK),--quick)
+  $(if $(N),-n '$(N)') $(call option,MINUTES,soak) $(call option,V,version) $(if $(QUICK),--quick)
 
 .PHONY: help check selftest matrix mutants coverage repeat soak bench bench-loop series series-check test clean
 
@@ -55,6 +55,9 @@ series-check: deps := series
 command = $@
 check: command := judge
 mutants: command := mutate
+soak: command := selftest
+soak: PROFILE ?= debug,smp
+soak: MINUTES ?= 10
 matrix: fix = $(foreach one,$(FIX),--fix '$(one)')
 
 check selftest matrix mutants coverage repeat soak bench bench-loop series series-check test:

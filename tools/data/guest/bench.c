@@ -28,12 +28,6 @@ static void say(const char *what, unsigned long size, unsigned long n, const cha
 	printf("# user: bench: %s, %lu: %lu %s, %lu to %lu\n", what, size, n, unit, n, n);
 }
 
-static void fail(const char *what, const char *name, int answer)
-{
-	printf("# %s of %s answered %d\nnot ok 1 bench\n", what, name, answer);
-	exit(1);
-}
-
 /* The server: a directory d with the files f0, f1, ... */
 
 static bool is_dir(fuse_ino_t ino)

@@ -29,6 +29,12 @@ static struct fuse_session *session;
 
 static bool is_dir(fuse_ino_t ino);	/* each server has its own */
 
+static void fail(const char *what, const char *name, int answer)
+{
+	printf("# %s of %s answered %d\nnot ok 1 guest\n", what, name, answer);
+	exit(1);
+}
+
 /* In microseconds. */
 static unsigned long now(void)
 {
