@@ -27,14 +27,22 @@ STORIES = ("fuse_inval_entry", "fuse_inval_late", "fuse_inval_table", "fuse_inva
 
 @dataclasses.dataclass
 class Cell:
-    """The result of an implementation in a KUnit case with all its parameters."""
+    """The result of an implementation in a KUnit case with all its parameters, or in a story that libfuse tells."""
     verdict: str
-    failed: int = 0
-    total: int = 1
+    share: str = ""  # how many of its parameters failed
     messages: list[list[str]] = dataclasses.field(default_factory=list)  # parameter and text, of the first ones
+    kunit: str = ""  # of a story: the verdict of KUnit on the same one
 
     def __str__(self) -> str:
-        return self.verdict + (f" {self.failed}/{self.total}" if self.verdict == "fails" and self.total > 1 else "")
+        return f"{self.kunit} / {self.verdict}" if self.kunit else f"{self.verdict} {self.share}".rstrip()
+
+    @property
+    def worst(self) -> str:
+        return next((bad for bad in ("hangs", "crashes", "fails") if bad in (self.verdict, self.kunit)), self.verdict)
+
+    @property
+    def agrees(self) -> bool:
+        return self.kunit in ("", self.verdict)
 
 
 class Column:
@@ -53,32 +61,11 @@ class Column:
         self.waits: dict[str, dict[str, str]] = {}  # of a request: what waits for which lock, and when
         self.judged, self.why = "", ""
 
-    def twins(self, case: str) -> list[str]:
-        """The verdicts of KUnit and of libfuse on a story that libfuse tells."""
-        kunit = next((f"{suite}.{case.split('.')[1]}" for suite in STORIES
-                      if f"{suite}.{case.split('.')[1]}" in self.cells), "")
-        return [self.cells[name].verdict if name in self.cells else "none" for name in (kunit, case)]
-
-    def verdict(self, case: str) -> str:
-        """The worse one of KUnit and libfuse, on a story that both tell."""
-        both = [self.cells[case].verdict, *(self.twins(case) if case.split(".")[0] == LIBFUSE else ())]
-        return next((verdict for verdict in ("hangs", "crashes", "fails") if verdict in both), self.cells[case].verdict)
-
-    def disagreements(self) -> list[str]:
-        stories = [case for case in self.cells if case.split(".")[0] == LIBFUSE]
-        return [case for case in stories if len(set(self.twins(case))) > 1]
-
-    def text(self, case: str, exact: bool = False) -> str:
-        cell = self.cells.get(case)
-        if cell and case.split(".")[0] == LIBFUSE and not exact:
-            return " / ".join(self.twins(case))
-        # How many points there are depends on the length of hash chains.
-        if cell and case.startswith("fuse_inval_race.") and not exact and cell.failed:
-            return f"fails ?/{cell.total}"
-        return str(cell or "not judged")
+    def text(self, case: str) -> str:
+        return str(self.cells.get(case, "not judged"))
 
     def passes(self, case: str) -> bool:
-        return case in self.cells and self.cells[case].verdict == "pass" and case not in self.disagreements()
+        return case in self.cells and self.cells[case].verdict == "pass" and self.cells[case].agrees
 
     def property(self, name: str) -> str:
         """In how many schedules a property does not hold."""
@@ -87,7 +74,7 @@ class Column:
         return f"BROKEN in {self.broken[name]}" if self.broken.get(name) else "holds"
 
     def sum(self, cases: list[str]) -> str:
-        passed = sum(case in self.cells and self.verdict(case) in ("pass", "skipped") for case in cases)
+        passed = sum(case in self.cells and self.cells[case].worst in ("pass", "skipped") for case in cases)
         return f"pass {passed}/{len(cases)}" if self.cells else "not judged"
 
     def file(self, tree: str) -> str:
@@ -100,9 +87,9 @@ class Column:
         name = hashlib.sha256("\0".join(parts).encode(errors="backslashreplace")).hexdigest()[:20]
         return os.path.join(BUILD, "matrix", name + ".json")
 
-    def judge(self, tree: str, again: bool) -> None:
+    def judge(self, tree: str) -> None:
         file = self.file(tree)
-        kept = json.loads(read(file)) if os.path.exists(file) and not again else {}
+        kept = json.loads(read(file)) if os.path.exists(file) else {}
         # With more time, a kernel that hung might pass.
         if kept and (kept["timeout"] == self.kernel.args.timeout or "hangs" not in read(file)):
             self.judged, self.cells = kept["judged"], {case: Cell(**cell) for case, cell in kept["cells"].items()}
@@ -174,46 +161,44 @@ def read_waits(tests: Any) -> dict[str, dict[str, str]]:
 
 def take_stories(outcome: Outcome, cells: dict[str, Cell]) -> None:
     """A story passes if it does in each of its variants."""
-    messages: dict[str, list[list[str]]] = {}
-    for path, lines in failures(outcome.tests):
-        messages.setdefault(path[0].split(".")[-1], []).append([path[0], "\n".join(lines)])
+    tests: dict[str, list[Any]] = {}
     for test in (test for test in outcome.tests.subtests if test.name):
-        story = test.name.split(".")[-1]
-        cell = cells.setdefault(f"{LIBFUSE}.{story}", Cell("skipped", 0, 0, messages=messages.get(story, [])[:3]))
-        cell.total += 1
-        cell.failed += test.status.name not in ("SUCCESS", "SKIPPED")
-        cell.verdict = "fails" if cell.failed else "pass" if test.status.name == "SUCCESS" else cell.verdict
-    if not outcome.died and (outcome.status is None or outcome.status > 1 or outcome.tests.counts.errors):
-        cells[f"{LIBFUSE}.end"] = Cell("fails", 1, 1, [["", f"its output is incomplete, exit status {outcome.status}"]])
+        tests.setdefault(test.name.split(".")[-1], []).append(test)
+    for story, variants in tests.items():
+        cells[f"{LIBFUSE}.{story}"] = cell = cell_of(variants, [(path[:1], lines) for test in variants for path, lines in failures(test)])
+        cell.kunit = next((cells[name].verdict for suite in STORIES if (name := f"{suite}.{story}") in cells), "none")
     if outcome.died:
-        cells[f"{LIBFUSE}.end"] = Cell("hangs", 1, 1, [["", f"the kernel, {outcome.died}"]])
+        cells[f"{LIBFUSE}.end"] = Cell("hangs", messages=[["", f"the kernel, {outcome.died}"]])
+    elif outcome.status is None or outcome.status > 1 or outcome.tests.counts.errors:
+        cells[f"{LIBFUSE}.end"] = Cell("fails", messages=[["", f"its output is incomplete, exit status {outcome.status}"]])
     for report in outcome.reports:
-        cells[LOG].verdict, cells[LOG].failed = "fails", cells[LOG].failed or 1
+        cells[LOG].verdict = "fails"
         cells[LOG].messages.append([f"in {outcome.name}, {report}", report.text])
 
 
+def cell_of(tests: list[Any], failed: list[tuple[tuple[str, ...], list[str]]], always: bool = False) -> Cell:
+    """What the tests of a case came to together; always: even if all of them passed, it failed."""
+    states = [test.status.name for test in tests]
+    bad = sum(state not in ("SUCCESS", "SKIPPED") for state in states)
+    verdict = "fails" if bad or always else "pass" if "SUCCESS" in states else "skipped"
+    # kunit.py may lose the message of a first parameter
+    said = sorted(([" ".join(path), "\n".join(lines)] for path, lines in failed), key=lambda message: not message[1])
+    return Cell(verdict, f"{bad or 1}/{len(tests)}" if verdict == "fails" and tests[1:] else "", said[:3])
+
+
 def take(result: Result, cells: dict[str, Cell]) -> None:
-    messages: dict[str, list[list[str]]] = {}
-    for path, lines in failures(result.tests):
-        messages.setdefault(".".join(path[:2]), []).append([" ".join(path[2:]), "\n".join(lines)])
     for suite in result.tests.subtests:
         for case in suite.subtests:
-            name, parameters = f"{suite.name}.{case.name}", case.subtests or [case]
-            if name not in result.ended or name == result.died_in:
-                continue
-            states = [parameter.status.name for parameter in parameters]
-            failed = sum(state not in ("SUCCESS", "SKIPPED") for state in states)
-            failed = failed or int(case.status.name == "FAILURE")  # the case, but none of its parameters
-            verdict = "fails" if failed else "pass" if "SUCCESS" in states else "skipped"
-            # kunit.py may lose the message of a first parameter
-            said = sorted(messages.get(name, []), key=lambda message: not message[1])
-            cells[name] = Cell(verdict, failed, len(states), messages=said[:3])
+            name = f"{suite.name}.{case.name}"
+            if name in result.ended and name != result.died_in:
+                cells[name] = cell_of(case.subtests or [case], [(path[1:], lines) for path, lines in failures(case)],
+                                      case.status.name == "FAILURE")
+                if suite.name == "fuse_inval_race":  # how many points there are depends on the length of hash chains
+                    cells[name].share = re.sub(r"^\d+", "?", cells[name].share)
     if result.died:
-        name = result.died_in or LOG
-        cells[name] = Cell("hangs" if result.hung else "crashes", 1, 1, [["", f"the kernel, {result.died}"]])
+        cells[result.died_in or LOG] = Cell("hangs" if result.hung else "crashes", messages=[["", f"the kernel, {result.died}"]])
     for report in result.reports:
         name = ".".join(report.case[:2])
         cell = cells[name if name in cells else LOG]
-        cell.failed = cell.failed or 1
         cell.verdict = "fails" if cell.verdict == "pass" else cell.verdict
         cell.messages.append([" ".join(report.case[2:]) or str(report), report.text])
