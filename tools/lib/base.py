@@ -93,6 +93,15 @@ def read(*path: str) -> str:
         return file.read()
 
 
+def kernel_source(*options: str) -> str:
+    """What tools/kernel-source prints."""
+    answer = os.path.join(BUILD, "kernel-source.out")
+    os.makedirs(BUILD, exist_ok=True)
+    if run([os.path.join(ROOT, "tools/kernel-source"), *options], answer, err=None):
+        raise Stop("there is no source tree, see above")
+    return read(answer).strip()
+
+
 def write(path: str, text: str) -> None:
     """Writes all of a file, or leaves it as it was."""
     os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -9,18 +9,10 @@ import platform
 import re
 import statistics
 import time
-from typing import NamedTuple
 
 from lib.base import ROOT, aligned, read, write
 
 OUT = os.path.join(ROOT, "out")
-
-
-class Row(NamedTuple):
-    """What was done, and to or by how many."""
-    what: str
-    size: int
-    unit: str
 
 
 class Comparison:
@@ -28,18 +20,18 @@ class Comparison:
 
     def __init__(self, title: str, names: list[str]) -> None:
         self.title, self.names = title, names
-        self.values: dict[Row, tuple[list[int], list[int]]] = {}
+        self.values: dict[tuple[str, str], tuple[list[int], list[int]]] = {}  # by what was done, and the unit
 
-    def add(self, which: int, row: Row, value: int) -> None:
-        self.values.setdefault(row, ([], []))[which].append(value)
-
-    def ratio(self, row: Row) -> float:
-        return statistics.median(one / max(other, 1) for one, other in zip(*self.values[row]))
+    def add(self, which: int, what: str, value: int, unit: str) -> None:
+        self.values.setdefault((what, unit), ([], []))[which].append(value)
 
     def table(self) -> str:
-        return aligned([["", "of", "", *self.names, "ratio"],
-                        *([row.what, str(row.size or ""), row.unit, *map(spread, both), f"{self.ratio(row):.2f}"]
-                          for row, both in self.values.items())])
+        return aligned([["", "", *self.names, "ratio"], *([what, unit, *map(spread, both), f"{ratio(both):.2f}"]
+                                                          for (what, unit), both in self.values.items())])
+
+
+def ratio(both: tuple[list[int], list[int]]) -> float:
+    return statistics.median(one / max(other, 1) for one, other in zip(*both))
 
 
 def spread(values: list[int]) -> str:

@@ -20,7 +20,7 @@ import tempfile
 import time
 from typing import Iterable
 
-from lib.base import BUILD, ROOT, Stop, positive, progress, read, run, write
+from lib.base import BUILD, ROOT, Stop, kernel_source, positive, progress, read, run, write
 from lib.log import TIME_IS_UP, Result, parse, read_log
 from lib.stage import KUNIT, OUR_FIX, check_tree, patches_of, stage
 
@@ -85,20 +85,19 @@ class Sleeper:
     SECONDS = 12
 
     def __init__(self, binary: str) -> None:
-        self.binary, self.looked, self.busy, self.used, self.long, self.now = binary, 0.0, time.monotonic(), 0, False, False
+        self.binary, self.looked, self.used, self.slept = binary, time.monotonic(), 0, 0.0
 
     def __call__(self) -> bool:
-        now, states, used = time.monotonic(), "", 0
-        for pid in kernels(self.binary) if now - self.looked >= 1 else ():
-            with contextlib.suppress(OSError):
-                stat = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-                states, used = states + stat[0], used + int(stat[11]) + int(stat[12])
-        if now - self.looked >= 1:
+        states, used, passed = "", 0, time.monotonic() - self.looked
+        if passed >= 1:
+            for pid in kernels(self.binary):
+                with contextlib.suppress(OSError):
+                    stat = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+                    states, used = states + stat[0], used + int(stat[11]) + int(stat[12])
             # An idle one still uses a few hundredths of a second, with several processors and a clock for each.
-            if not states or "R" in states or used - self.used > 10 * (now - self.looked):
-                self.busy = now
-            self.looked, self.used, self.long, self.now = now, used, now - self.busy > self.SECONDS, now > self.busy
-        return self.long
+            idle = states and "R" not in states and used - self.used <= 10 * passed
+            self.looked, self.used, self.slept = self.looked + passed, used, self.slept + passed if idle else 0.0
+        return self.slept > self.SECONDS
 
 
 class Kernel:
@@ -134,10 +133,7 @@ class Kernel:
             args.timeout = max([120, *(int(seconds) for config in self.configs
                                        for seconds in re.findall("^# seconds of a boot: (.*)", read(config), re.M))])
         progress.enter("source")
-        answer = os.path.join(BUILD, "kernel-source.out")
-        if not args.kdir and run([os.path.join(ROOT, "tools/kernel-source")], answer, err=None):
-            raise Stop("there is no kernel tree, see above; give one of your own: KDIR=DIR (--kdir DIR)")
-        self.kdir = os.path.realpath(os.path.expanduser(args.kdir) if args.kdir else read(answer).strip())
+        self.kdir = os.path.realpath(os.path.expanduser(args.kdir) if args.kdir else kernel_source())
         self.version = check_tree(self.kdir)
         self.name = re.sub(r"[^\w.+-]", "_", os.path.basename(self.kdir))
         self.home = os.path.join(BUILD, f"{self.name}-{hashlib.sha256(self.kdir.encode()).hexdigest()[:6]}")
@@ -214,8 +210,8 @@ class Kernel:
         sleeps = Sleeper(self.linux)
         with tempfile.TemporaryDirectory() as uml_dir:
             def time_is_up() -> None:
-                hung.append("it waits for ever" if sleeps.long else f"it was ended after {timeout} s")
-                flush_log(os.path.join(uml_dir, "kernel/mconsole"), *["sysrq w"] * sleeps.now)  # where tasks wait
+                hung.append("it waits for ever" if sleeps() else f"it was ended after {timeout} s")
+                flush_log(os.path.join(uml_dir, "kernel/mconsole"), *["sysrq w"] * (sleeps.slept > 0))  # where tasks wait
                 time.sleep(0.2)  # until the kernel has left the interrupt in which it read this
                 # A kernel that spins panics and prints where it was. Sent to the thread, not to the process, this signal is
                 # handled before that of the clock.

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from typing import NamedTuple
 
-from lib.base import ROOT, Stop, read
+from lib.base import ROOT, Stop, kernel_source, read
 from lib.stage import overlay, patches_of
 
 MAILS = os.path.join(ROOT, "tools/data/mails")
@@ -77,10 +77,7 @@ def check_table() -> None:
 
 def libfuse(folder: str) -> str:
     """Puts libfuse's tree, as Debian's sid has it, into a folder; returns its version."""
-    done = subprocess.run([os.path.join(ROOT, "tools/kernel-source"), "--libfuse"], stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise Stop("tools/kernel-source gave no tree of libfuse, see above")
-    tree = done.stdout.strip()
+    tree = kernel_source("--libfuse")
     shutil.copytree(tree, folder, dirs_exist_ok=True)
     return tree.rpartition("-")[2]
 

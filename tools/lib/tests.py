@@ -16,7 +16,7 @@ import time
 import unittest
 from typing import Any
 
-from lib.base import BUILD, ROOT, read, write
+from lib.base import BUILD, ROOT, kernel_source, read, write
 from lib.stage import DIR_C, OUR_FIX, apply_patch, copy_tree, patches_of
 
 JUDGE = os.path.join(ROOT, "tools/judge")
@@ -31,8 +31,7 @@ def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
 def kernel() -> str:
     """The pristine default tree."""
-    return subprocess.run([os.path.join(ROOT, "tools/kernel-source")], stdout=subprocess.PIPE, text=True,
-                          check=True).stdout.strip()
+    return kernel_source()
 
 
 def patch_of(path: str, before: str, after: str) -> str:
