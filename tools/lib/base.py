@@ -16,6 +16,7 @@ from typing import Callable, Mapping
 
 ROOT = os.path.realpath(__file__).rsplit("/tools/", 1)[0]
 BUILD = os.environ.get("FUSE_KUNIT_BUILD") or os.path.join(ROOT, "build")  # tools/test runs some at the same time
+OUT = os.environ.get("FUSE_KUNIT_OUT") or os.path.join(ROOT, "out")
 
 # Signal handlers only add to this list, and the loops look at it: an exception that
 # a handler raises could come after a process is started and before its pid is known.

@@ -10,9 +10,7 @@ import re
 import statistics
 import time
 
-from lib.base import ROOT, aligned, read, write
-
-OUT = os.path.join(ROOT, "out")
+from lib.base import aligned, read, write
 
 
 class Comparison:

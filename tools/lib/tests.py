@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import unittest
+import unittest.mock
 from typing import Any
 
 from lib.base import BUILD, ROOT, kernel_source, read, write
@@ -54,6 +55,7 @@ class Test(unittest.TestCase):
     def setUp(self) -> None:
         self.scratch = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.scratch, ignore_errors=True)
+        self.enterContext(unittest.mock.patch.dict(os.environ, FUSE_KUNIT_OUT=self.scratch))
 
     def write(self, name: str, text: str) -> str:
         path = os.path.join(self.scratch, name)
