@@ -55,6 +55,7 @@ series-check: deps := series
 command = $@
 check: command := judge
 mutants: command := mutate
+bench-loop: command := bench loop
 soak: command := selftest
 soak: PROFILE ?= debug,smp
 soak: MINUTES ?= 10
