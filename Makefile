@@ -9,7 +9,7 @@ option = $(if $($(1)),--$(2) '$($(1))')
 fix = $(call option,FIX,fix)
 options = $(call option,KDIR,kdir) $(fix) $(call option,PROFILE,profile) $(call option,TIMEOUT,timeout) \
   $(call option,FILTER,filter) $(call option,SCHEDULE,schedule) $(if $(SLOW),--slow) $(call option,MESSAGES,messages) \
-  $(if $(N),-n '$(N)') $(call option,MINUTES,soak) $(call option,V,version) $(if $(QUICK),--quick)
+  $(call option,N,repeat) $(call option,MINUTES,soak) $(call option,V,version) $(if $(QUICK),--quick)
 
 .PHONY: help check selftest matrix mutants coverage repeat soak bench bench-loop series series-check test clean
 
@@ -56,6 +56,8 @@ command = $@
 check: command := judge
 mutants: command := mutate
 bench-loop: command := bench loop
+repeat: command := judge
+repeat: N ?= 1000
 soak: command := selftest
 soak: PROFILE ?= debug,smp
 soak: MINUTES ?= 10
