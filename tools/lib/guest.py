@@ -53,11 +53,11 @@ class Outcome(Reader):
         return bool(self.tests.expected_count and self.tests.counts.passed) and not self.status and super().passed
 
 
-def make(kernel: Kernel, output: str, *arguments: str) -> None:
-    """Builds programs into a folder."""
+def build(kernel: Kernel, output: str, *command: str) -> None:
+    """Has a command build programs into a folder."""
     os.makedirs(output, exist_ok=True)
     log = os.path.join(kernel.build_dir, "programs.log")
-    if run(["make", *arguments], log):
+    if run([*command], log):
         errors = [line for line in read(log).splitlines() if re.search(r"error|\*\*\*", line)]
         raise Stop("\n".join(["the programs for user space do not build:", *errors[:3], f"log: {log}"]))
 
@@ -68,15 +68,16 @@ def build_selftests(kernel: Kernel) -> list[str]:
     sources = glob.glob(os.path.join(ROOT, SELFTESTS, "*_test.c"))
     programs = sorted(os.path.join(output, os.path.basename(source)[:-2]) for source in sources)
     if programs:
-        make(kernel, output, "-C", os.path.join(kernel.src, SELFTESTS), f"OUTPUT={output}", *programs)
+        build(kernel, output, "make", "-C", os.path.join(kernel.src, SELFTESTS), f"OUTPUT={output}", *programs)
     return programs
 
 
-def build_programs(kernel: Kernel, *targets: str) -> str:
-    """Builds programs of tools/data/guest/; returns the folder."""
+def build_program(kernel: Kernel, name: str) -> str:
+    """Builds one of tools/data/guest/."""
     output = os.path.join(kernel.build_dir, "programs")
-    make(kernel, output, "-C", output, "-f", os.path.join(ROOT, "tools/data/guest/Makefile"), *targets)
-    return output
+    build(kernel, output, "sh", "-c", 'gcc -O2 -g -Wall "$0" -o "$1" $(pkg-config fuse3 --cflags --libs) -lpthread',
+          os.path.join(ROOT, f"tools/data/guest/{name}.c"), os.path.join(output, name))
+    return os.path.join(output, name)
 
 
 def boot(kernel: Kernel, files: list[str], command: list[str], limit: int, **environment: object) -> Outcome:

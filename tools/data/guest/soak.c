@@ -372,21 +372,11 @@ static void change_behind(struct slot *s, struct slot *to)
 static void use(struct slot *s, struct slot *to)
 {
 	unsigned long ino = s->ino, ino_to = to->ino;
-	enum count call = rnd(2) ? CREATE : MKDIR;
-	int err, expected = ino ? EEXIST : 0;
+	enum count call = !ino ? CREATE + rnd(2) :	/* or MKDIR */
+			  s != to && rnd(2) ? ino_to ? EXCHANGE : RENAME :
+			  ino & INO_DIR ? RMDIR : UNLINK;
+	int err, expected = call == RMDIR && ino & INO_PARENT ? ENOTEMPTY : 0;
 
-	if (ino && ino_to && s != to && !rnd(3)) {
-		call = EXCHANGE;
-		expected = 0;
-	} else if (ino && s != to && rnd(2)) {
-		call = RENAME;
-		expected = !ino_to ? 0 :
-			   !((ino ^ ino_to) & INO_DIR) ? ino_to & INO_PARENT ? ENOTEMPTY : 0 :
-			   ino & INO_DIR ? ENOTDIR : EISDIR;
-	} else if (ino && rnd(3)) {
-		call = ino & INO_DIR ? RMDIR : UNLINK;
-		expected = ino & INO_PARENT ? ENOTEMPTY : 0;
-	}
 	err = change(call, s, to);
 	if (err != expected && err != ESTALE)
 		violation("%s of %s (inode %lu; %s: %lu) answered %d, not %d", names[call],
@@ -397,7 +387,7 @@ static void use(struct slot *s, struct slot *to)
 	to->answer = -err;
 }
 
-/* Between @first and what is behind the last one of a notifier's own names, or of all. */
+/* Changes one or two of @nr names: until the kernel knows of it, their seq is odd. */
 static void change_some(struct slot *first, unsigned long nr,
 			void (*how)(struct slot *s, struct slot *to))
 {
