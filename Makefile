@@ -56,6 +56,7 @@ command = $@
 check: command := judge
 mutants: command := mutate
 bench-loop: command := bench loop
+series-check: command := series && tools/series --check
 repeat: command := judge
 repeat: N ?= 1000
 soak: command := selftest
