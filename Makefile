@@ -31,11 +31,9 @@ options = $(call option,KDIR,kdir) $(fix) $(call option,PROFILE,profile) $(call 
 ##
 ## Variables of make check; others refuse what makes no sense for them:
 ##   KDIR=DIR        your own kernel tree, 7.2 or later (default: from Debian)
-##   FIX=FILE        a patch of the tree to judge in place of ours;
-##                   "none" judges the tree as it is;
+##   FIX=FILE        a patch of the tree to judge in place of ours, or none: the tree as it is;
 ##                   FIX=a.patch FIX+=b.patch adds several to the matrix
-##   PROFILE=debug   with KASAN, lockdep and more; smp: on four processors;
-##                   debug,smp: both (default: fast)
+##   PROFILE=debug   with KASAN, lockdep and more; smp: on four processors; debug,smp: both (default: fast)
 ##   FILTER=GLOB     only these cases, e.g. 'fuse_inval_entry.negative*'
 ##   SCHEDULE=GLOB   only these schedules of fuse_inval_race, e.g. 'file.inval.unlink:*'
 ##   SLOW=1          every preemption point
