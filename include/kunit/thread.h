@@ -25,18 +25,43 @@
 #ifndef _KUNIT_THREAD_H
 #define _KUNIT_THREAD_H
 
+#include <linux/completion.h>
 #include <linux/jiffies.h>
 #include <linux/limits.h>
 #include <linux/types.h>
 
 struct kunit;
-struct kunit_thread;
 struct rw_semaphore;
+struct task_struct;
 
-/*
- * How long, in jiffies, any wait for a thread may take unless the test says
- * otherwise. Only a test that fails waits for that long.
- */
+struct kunit_thread {
+	/*
+	 * When its function has begun, send_sig(SIGKILL, @task, 1) ends a killable wait, and
+	 * each later one at once, but not the thread.
+	 */
+	struct task_struct *task;
+	/* How long, in jiffies, each wait for it may take, also that at the end of the test. */
+	unsigned long limit;
+	/* If it is stopped or has ended: how many points it has come to, with that one. */
+	unsigned long points;
+	/* Where it was stopped last: an address in the basic block, for %pS, or NULL. */
+	void *where;
+
+	/* private: */
+	struct kunit *test;
+	struct completion *exited;	/* completed by the core, whatever made the task exit */
+	bool joined;
+	bool late;
+	int (*fn)(void *data);
+	void *data;
+	int ret;
+	struct list_head list;		/* of those that can be stopped */
+	unsigned long stop_at;
+	bool stopped;
+	struct completion go_on;
+};
+
+/* The limit of a new thread. Only a test that fails waits for that long. */
 #define KUNIT_THREAD_LIMIT	(5 * HZ)
 
 /* In place of the point to stop at: do not stop. */
@@ -76,15 +101,11 @@ const char *kunit_points_missing(void);
  * started: it runs before the thread is joined. No action can release a lock that the
  * test itself holds: make no assertion while it is held.
  *
- * A test that keeps itself to one CPU, with set_cpus_allowed_ptr(), has its
- * threads there too. They take turns then, which saves a lot of time on SMP.
- *
  * Return: the thread, never NULL and never an error pointer: a failure to start
  * it aborts the test.
  */
 struct kunit_thread *kunit_thread_run_to(struct kunit *test, const char *name,
-					 int (*fn)(void *data), void *data,
-					 unsigned long point);
+					 int (*fn)(void *data), void *data, unsigned long point);
 
 /* The same, if it is not to stop, or not yet. */
 static inline struct kunit_thread *kunit_thread_run(struct kunit *test, const char *name,
@@ -94,54 +115,24 @@ static inline struct kunit_thread *kunit_thread_run(struct kunit *test, const ch
 }
 
 /*
- * Change the limit of all later waits for a thread, also of the one at the end of the
- * test. With 0 a wait ends at the next tick.
- */
-void kunit_thread_set_limit(struct kunit_thread *thread, unsigned long limit);
-
-/*
  * Wait until a thread has ended, is stopped at its point, or sleeps. Any sleep counts,
  * even a short one, such as the wait for a work item: the caller has to know whether
  * it will end by itself. When the thread still runs after the limit, the test fails.
  */
 enum kunit_thread_state kunit_thread_wait(struct kunit_thread *thread);
 
-/**
- * kunit_thread_sleeps_on_rwsem() - Wait until a thread sleeps on a semaphore
- * @thread: The thread.
- * @sem: The semaphore. Somebody other than @thread has to hold it until this returns:
- *       a thread that was woken may still be seen in the queue.
- *
- * As kunit_thread_wait(), but of all sleeps only that in the queue of @sem counts.
- *
- * With %CONFIG_DETECT_HUNG_TASK_BLOCKER, a task tells which semaphore it waits for,
- * unless the wait is a killable one. For a killable sleep, and without that option
- * for any sleep, it is enough that @sem has a waiter: the caller has to make sure
- * that only @thread can be one, or that it sleeps nowhere else. With that option, a
- * sleep in down_read_interruptible() is not recognized.
- *
- * Return: true if the thread sleeps on @sem; false if it has ended or is stopped, or
- * if the limit was exceeded.
+/*
+ * As kunit_thread_wait(), but a sleep counts only while @sem has a waiter: if others may wait
+ * for it, too, the caller has to know that @thread sleeps nowhere else. Somebody else holds
+ * @sem until this returns. Returns true if the thread sleeps.
  */
 bool kunit_thread_sleeps_on_rwsem(struct kunit_thread *thread, struct rw_semaphore *sem);
-
-/*
- * Send a fatal signal. It ends a killable wait, and each later one at once, but does not
- * end the thread, whose function has to have begun: see that it sleeps before.
- */
-void kunit_thread_kill(struct kunit_thread *thread);
 
 /*
  * Let a thread that is stopped go on, and stop next at @point, counted from the start of
  * the thread; one that it has passed, or %KUNIT_NO_POINT, is never reached.
  */
 void kunit_thread_go_on(struct kunit_thread *thread, unsigned long point);
-
-/* How many points a thread that is stopped or has ended has come to, with this one. */
-unsigned long kunit_thread_points(struct kunit_thread *thread);
-
-/* Where it was stopped last: an address in the basic block, for %pS or addr2line, or NULL. */
-void *kunit_thread_where(struct kunit_thread *thread);
 
 /**
  * kunit_thread_join() - Wait until a thread has ended
@@ -151,7 +142,7 @@ void *kunit_thread_where(struct kunit_thread *thread);
  *       -ETIMEDOUT if the thread has not ended.
  *
  * May be called more than once. When the thread does not end within the limit, the test
- * fails and the limit becomes one jiffy; it does not fail again until the limit is changed.
+ * fails once, and the limit becomes one jiffy.
  *
  * Return: true if the thread has ended.
  */

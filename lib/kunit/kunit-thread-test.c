@@ -64,16 +64,6 @@ static int add_locked(void *data)
 	return 0;
 }
 
-static int lock_killable(void *data)
-{
-	struct thread_test *tt = data;
-	int err = down_write_killable(&tt->sem);
-
-	if (!err)
-		up_write(&tt->sem);
-	return err;
-}
-
 static int add_completed(void *data)
 {
 	struct thread_test *tt = data;
@@ -115,72 +105,36 @@ static void ended(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ret, 42);
 }
 
-/* A killable wait ends, whoever holds the semaphore. */
-static void killed(struct kunit *test)
-{
-	struct thread_test *tt = test->priv;
-	struct kunit_thread *thread;
-	int ret;
-
-	down_write(&tt->sem);
-	thread = kunit_thread_run(test, "waiter", lock_killable, tt);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(thread, &tt->sem));
-	kunit_thread_kill(thread);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, &ret));
-	KUNIT_EXPECT_EQ(test, ret, -EINTR);
-	up_write(&tt->sem);
-}
-
-/* Somebody sleeps on the semaphore and the thread sleeps, but not on this semaphore. */
-static void sleeps_elsewhere(struct kunit *test)
-{
-	struct thread_test *tt = test->priv;
-	struct kunit_thread *at_sem, *elsewhere;
-	unsigned long start = jiffies;
-
-	if (!IS_ENABLED(CONFIG_DETECT_HUNG_TASK_BLOCKER))
-		kunit_skip(test, "needs CONFIG_DETECT_HUNG_TASK_BLOCKER");
-	down_write(&tt->sem);
-	at_sem = kunit_thread_run(&tt->failing, "at_sem", add_locked, tt);
-	KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(at_sem, &tt->sem));
-	elsewhere = kunit_thread_run(&tt->failing, "elsewhere", add_completed, tt);
-	KUNIT_EXPECT_EQ(test, kunit_thread_wait(elsewhere), KUNIT_THREAD_SLEEPS);
-	KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_SUCCESS);
-
-	/* That a limit is exceeded is the test's failure. */
-	kunit_thread_set_limit(elsewhere, 1);
-	KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_rwsem(elsewhere, &tt->sem));
-	KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_FAILURE);
-	KUNIT_EXPECT_LT(test, jiffies - start, KUNIT_THREAD_LIMIT);
-
-	complete(&tt->completion);
-	up_write(&tt->sem);
-	kunit_thread_set_limit(elsewhere, KUNIT_THREAD_LIMIT);
-}
-
-/* To be late is a failure, but only one for each limit; a thread may end later. */
+/*
+ * A thread that sleeps elsewhere does not sleep on the semaphore. To be late is a failure,
+ * but only one; a thread may end later.
+ */
 static void ends_late(struct kunit *test)
 {
 	struct thread_test *tt = test->priv;
 	struct kunit_thread *thread;
-	unsigned long limit, start = jiffies;
+	unsigned long start = jiffies;
 	int ret;
 
 	thread = kunit_thread_run(&tt->failing, "late", add_completed, tt);
-	for (limit = 0; limit < 2; limit++) {
-		kunit_thread_set_limit(thread, limit);
-		KUNIT_EXPECT_FALSE(test, kunit_thread_join(thread, &ret));
-		KUNIT_EXPECT_EQ(test, ret, -ETIMEDOUT);
-		KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_FAILURE);
+	KUNIT_EXPECT_EQ(test, kunit_thread_wait(thread), KUNIT_THREAD_SLEEPS);
+	KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_SUCCESS);
+	thread->limit = 1;
+	KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_rwsem(thread, &tt->sem));
+	KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_FAILURE);
 
-		tt->failing.status = KUNIT_SUCCESS;
-		KUNIT_EXPECT_FALSE(test, kunit_thread_join(thread, NULL));
-		KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_SUCCESS);
-	}
+	tt->failing.status = KUNIT_SUCCESS;
+	KUNIT_EXPECT_FALSE(test, kunit_thread_join(thread, &ret));
+	KUNIT_EXPECT_EQ(test, ret, -ETIMEDOUT);
+	KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_FAILURE);
+
+	tt->failing.status = KUNIT_SUCCESS;
+	KUNIT_EXPECT_FALSE(test, kunit_thread_join(thread, NULL));
+	KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_SUCCESS);
 	KUNIT_EXPECT_LT(test, jiffies - start, KUNIT_THREAD_LIMIT);
 
 	complete(&tt->completion);
-	kunit_thread_set_limit(thread, KUNIT_THREAD_LIMIT);
+	thread->limit = KUNIT_THREAD_LIMIT;
 	KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, &ret));
 	KUNIT_EXPECT_EQ(test, ret, 0);
 }
@@ -239,8 +193,8 @@ static void stops_at_each_point(struct kunit *test)
 		kunit_skip(test, "%s", missing);
 	thread = kunit_thread_run(test, "thread", spin, tt);
 	KUNIT_EXPECT_EQ(test, kunit_thread_wait(thread), KUNIT_THREAD_ENDED);
-	KUNIT_EXPECT_NULL(test, kunit_thread_where(thread));
-	points = kunit_thread_points(thread);
+	KUNIT_EXPECT_NULL(test, thread->where);
+	points = thread->points;
 
 	whole = kunit_thread_run_to(test, "whole", spin, tt, 0);
 	for (point = 0; point < points; point++) {
@@ -249,10 +203,10 @@ static void stops_at_each_point(struct kunit *test)
 		thread = kunit_thread_run_to(test, "thread", spin, tt, point);
 		KUNIT_ASSERT_EQ(test, kunit_thread_wait(thread), KUNIT_THREAD_STOPPED);
 		places |= BIT(tt->place);
-		KUNIT_EXPECT_EQ(test, kunit_thread_points(whole), point + 1);
-		KUNIT_EXPECT_EQ(test, kunit_thread_points(thread), point + 1);
-		KUNIT_EXPECT_NOT_NULL(test, kunit_thread_where(thread));
-		KUNIT_EXPECT_PTR_EQ(test, kunit_thread_where(thread), kunit_thread_where(whole));
+		KUNIT_EXPECT_EQ(test, whole->points, point + 1);
+		KUNIT_EXPECT_EQ(test, thread->points, point + 1);
+		KUNIT_EXPECT_NOT_NULL(test, thread->where);
+		KUNIT_EXPECT_PTR_EQ(test, thread->where, whole->where);
 		KUNIT_EXPECT_TRUE(test, kunit_thread_join(thread, NULL));
 		kunit_thread_go_on(whole, point + 1);
 	}
@@ -308,8 +262,6 @@ static int thread_test_init(struct kunit *test)
 
 static struct kunit_case kunit_thread_cases[] = {
 	KUNIT_CASE(ended),
-	KUNIT_CASE(killed),
-	KUNIT_CASE(sleeps_elsewhere),
 	KUNIT_CASE(ends_late),
 	KUNIT_CASE(cleans_up),
 	KUNIT_CASE(stops_at_each_point),

@@ -3,10 +3,8 @@
  * KUnit-managed threads
  */
 
-#include <linux/completion.h>
 #include <linux/cpumask.h>
 #include <linux/delay.h>
-#include <linux/hung_task.h>
 #include <linux/kthread.h>
 #include <linux/list.h>
 #include <linux/preempt.h>
@@ -19,25 +17,6 @@
 #include <kunit/resource.h>
 #include <kunit/test.h>
 #include <kunit/thread.h>
-
-struct kunit_thread {
-	struct kunit *test;
-	struct task_struct *task;
-	/* Completed by the core when the task exits, whatever made it exit. */
-	struct completion *exited;
-	unsigned long limit;
-	bool joined;
-	bool late;
-	int (*fn)(void *data);
-	void *data;
-	int ret;
-	struct list_head list;	/* of those that can be stopped */
-	unsigned long points;	/* that it has come to */
-	unsigned long stop_at;
-	bool stopped;
-	void *where;
-	struct completion go_on;
-};
 
 static LIST_HEAD(kunit_point_threads);
 static DEFINE_SPINLOCK(kunit_point_lock);
@@ -93,25 +72,6 @@ void kunit_thread_go_on(struct kunit_thread *thread, unsigned long point)
 }
 EXPORT_SYMBOL_GPL(kunit_thread_go_on);
 
-unsigned long kunit_thread_points(struct kunit_thread *thread)
-{
-	return thread->points;
-}
-EXPORT_SYMBOL_GPL(kunit_thread_points);
-
-void *kunit_thread_where(struct kunit_thread *thread)
-{
-	return thread->where;
-}
-EXPORT_SYMBOL_GPL(kunit_thread_where);
-
-void kunit_thread_set_limit(struct kunit_thread *thread, unsigned long limit)
-{
-	thread->limit = limit;
-	thread->late = false;
-}
-EXPORT_SYMBOL_GPL(kunit_thread_set_limit);
-
 bool kunit_thread_join(struct kunit_thread *thread, int *ret)
 {
 	kunit_thread_go_on(thread, KUNIT_NO_POINT);
@@ -163,8 +123,7 @@ static int kunit_thread_fn(void *arg)
 }
 
 struct kunit_thread *kunit_thread_run_to(struct kunit *test, const char *name,
-					 int (*fn)(void *data), void *data,
-					 unsigned long point)
+					 int (*fn)(void *data), void *data, unsigned long point)
 {
 	const char *missing = kunit_points_missing();
 	struct kunit_thread *thread;
@@ -196,8 +155,6 @@ struct kunit_thread *kunit_thread_run_to(struct kunit *test, const char *name,
 	 */
 	get_task_struct(thread->task);
 	thread->exited = thread->task->vfork_done;
-	if (current->nr_cpus_allowed == 1)
-		kthread_bind(thread->task, raw_smp_processor_id());
 	if (!missing) {
 		guard(spinlock)(&kunit_point_lock);
 		list_add_tail(&thread->list, &kunit_point_threads);
@@ -208,27 +165,6 @@ struct kunit_thread *kunit_thread_run_to(struct kunit *test, const char *name,
 	return thread;
 }
 EXPORT_SYMBOL_GPL(kunit_thread_run_to);
-
-void kunit_thread_kill(struct kunit_thread *thread)
-{
-	send_sig(SIGKILL, thread->task, 1);
-}
-EXPORT_SYMBOL_GPL(kunit_thread_kill);
-
-/* Whether @task is in the queue of @sem, as far as can be known. */
-static bool kunit_thread_queues(struct task_struct *task, struct rw_semaphore *sem)
-{
-#ifdef CONFIG_DETECT_HUNG_TASK_BLOCKER
-	unsigned long blocker = READ_ONCE(task->blocker);
-
-	if (blocker)
-		return hung_task_blocker_to_lock(blocker) == sem;
-	/* Only a killable wait for a semaphore leaves no trace there. */
-	if (!(READ_ONCE(task->__state) & TASK_WAKEKILL))
-		return false;
-#endif
-	return rwsem_is_contended(sem);
-}
 
 /* Every sleep counts if @sem is NULL. */
 static enum kunit_thread_state
@@ -246,15 +182,14 @@ kunit_thread_wait_for(struct kunit_thread *thread, struct rw_semaphore *sem)
 		if (READ_ONCE(thread->stopped))
 			return KUNIT_THREAD_STOPPED;
 		/* What is being woken does not sleep. */
-		if ((!sem || kunit_thread_queues(task, sem)) &&
-		    READ_ONCE(task->__state) & TASK_NORMAL)
+		if ((!sem || rwsem_is_contended(sem)) && READ_ONCE(task->__state) & TASK_NORMAL)
 			return KUNIT_THREAD_SLEEPS;
 		/*
 		 * The thread runs on this CPU: until it sleeps, while a timed sleep would take
 		 * a tick if there are no high resolution timers. Or on another one, and spins
 		 * on a lock as long as the owner of the lock runs: that may be this task.
 		 */
-		if (num_online_cpus() == 1 || current->nr_cpus_allowed == 1)
+		if (num_online_cpus() == 1)
 			yield();
 		else
 			usleep_range(10, 20);

@@ -9,6 +9,7 @@
  */
 
 #include <linux/namei.h>
+#include <linux/sched/signal.h>
 
 #include "fixture.h"
 
@@ -105,15 +106,15 @@ static void late_expect_links(struct fuse_fixture *fx, struct dentry *dentry, un
 static void notify_meanwhile(struct fuse_fixture *fx, struct fuse_fx_op notify, int expected)
 {
 	struct kunit_thread *server = fuse_fx_run(fx, fuse_fx_do_notify, &notify);
+	unsigned long limit = jiffies + (num_online_cpus() > 1 ? HZ : 0);
 
 	/* With several processors it may only sleep for a moment. */
-	if (kunit_thread_wait(server) != KUNIT_THREAD_ENDED)
-		kunit_thread_set_limit(server, num_online_cpus() > 1 ? HZ : 0);
-	if (!kunit_thread_join(server, NULL)) {
+	while (kunit_thread_wait(server) != KUNIT_THREAD_ENDED && time_before(jiffies, limit))
+		cond_resched();
+	if (kunit_thread_wait(server) != KUNIT_THREAD_ENDED) {
 		KUNIT_FAIL(fx->test, "the notification waits for an answer that is on its way");
 		fuse_fake_let_go(fx->server);
 	}
-	kunit_thread_set_limit(server, KUNIT_THREAD_LIMIT);
 	expect_return(fx, server, "the notification", expected);
 }
 
@@ -690,7 +691,7 @@ static void delete_killed(struct kunit *test)
 		expect_return(fx, late.server, "the delete", 0);
 		return;
 	}
-	kunit_thread_kill(late.server);
+	send_sig(SIGKILL, late.server->task, 1);
 	KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_rwsem(late.server, late.rwsem));
 	fuse_fake_let_go(fx->server);
 	expect_return(fx, late.server, "the delete", -EINTR);

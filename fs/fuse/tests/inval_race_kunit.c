@@ -362,8 +362,7 @@ static bool race_stops(struct race *race, struct race_side *side, unsigned long 
 		race_look(race);
 	if (race->ran)
 		race_say(race, "\n%s is stopped in %pS at 0x%lx", side->what->name,
-			 kunit_thread_where(side->thread),
-			 (unsigned long)kunit_thread_where(side->thread));
+			 side->thread->where, (unsigned long)side->thread->where);
 	return race->ran;
 }
 
@@ -447,7 +446,7 @@ static void race_run(struct race *race)
 		fuse_fx_broken(race->fx, FUSE_FX_NEVER_WAITS, "for that request");
 	if (race->how != RACE_ANSWER)
 		return;
-	if (race_stops(race, call, kunit_thread_points(call->thread) + race->at[1]) &&
+	if (race_stops(race, call, call->thread->points + race->at[1]) &&
 	    notify->what->path[0] && kunit_thread_wait(notify->thread) == KUNIT_THREAD_ENDED)
 		race_look_early(race);
 	/* Point 0 counts even if the call came to no more points. */
