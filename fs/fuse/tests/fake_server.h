@@ -29,8 +29,6 @@ struct fuse_fake_node;
 #define FUSE_FAKE_OPCODES	64
 /* The timeouts, in seconds: no test is so slow that one runs out by itself. */
 #define FUSE_FAKE_VALID		3600
-/* Size of the buffer for a complaint. */
-#define FUSE_FAKE_COMPLAINT	128
 /* The mode of a directory that is the root of another file system. */
 #define FUSE_FAKE_SUBMOUNT	(S_IFDIR | S_ISVTX | 0755)
 
@@ -56,7 +54,11 @@ struct fuse_fake_server {
 	u64 last_nodeid;		/* the highest in use */
 	struct list_head names;		/* see struct fuse_fake_name */
 	u64 seq;			/* counts the answers about a name or a node */
-	char complaint[FUSE_FAKE_COMPLAINT]; /* see fuse_fake_complaint() */
+	/*
+	 * The first thing that the kernel did and that no server should see, such as a request
+	 * with an unknown opcode or for a node that the kernel has forgotten; or ""
+	 */
+	char complaint[128];
 };
 
 /* A name: where it leads, and what the kernel was told last. It stays when it is removed. */
@@ -98,14 +100,17 @@ struct fuse_fake_hook {
 
 extern const struct fuse_iqueue_ops fuse_fake_iqueue_ops;
 
-/* Start a server with an empty root directory; it ends with the test. */
+/* How many requests with this opcode there were so far. */
+static inline unsigned int fuse_fake_requests(struct fuse_fake_server *server, u32 opcode)
+{
+	return READ_ONCE(server->requests[opcode]);
+}
+
+/* Start a server with an empty root directory; stop it when nothing is mounted any more. */
 struct fuse_fake_server *fuse_fake_server_start(struct kunit *test);
-/* For a mount that cannot be taken down: what is left of it goes on being served. */
-void fuse_fake_server_leak(struct fuse_fake_server *server);
+void fuse_fake_server_stop(struct fuse_fake_server *server);
 /* Wait until every request that is not held is answered, and every FORGET counted. */
 void fuse_fake_settle(struct fuse_fake_server *server);
-/* How many requests with this opcode there were so far. */
-unsigned int fuse_fake_requests(struct fuse_fake_server *server, u32 opcode);
 /* "LOOKUP" */
 const char *fuse_fake_opname(u32 opcode);
 /* The hook stays where it is until fuse_fake_unhook(), or until the server ends. */
@@ -131,7 +136,7 @@ void fuse_fake_link(struct fuse_fake_server *server, const char *old, const char
  * generation. The old one has no name any more, and the kernel still knows it.
  */
 void fuse_fake_reuse(struct fuse_fake_server *server, u64 nodeid, const char *path);
-/* Take a name away; it may be that of a directory with something in it. */
+/* Take a name away; it may be that of a directory with something in it, which stays there. */
 void fuse_fake_remove(struct fuse_fake_server *server, const char *path);
 /* The nodeid of a name, or 0; @parent may be gone, or be no directory. */
 u64 fuse_fake_find(struct fuse_fake_server *server, u64 parent, const char *name);
@@ -154,21 +159,8 @@ void fuse_fake_take_back(struct fuse_fake_server *server, u64 parent,
 /* The same of all names of a node, or of all nodes if it is 0. */
 void fuse_fake_take_back_node(struct fuse_fake_server *server, u64 nodeid);
 
-/*
- * The first thing that the kernel did and that no server should see, such as a request
- * with an unknown opcode or for a node that the kernel has forgotten; @complaint has
- * %FUSE_FAKE_COMPLAINT bytes. Returns false if there is none. The next call only sees
- * what comes after this one.
- */
-bool fuse_fake_complaint(struct fuse_fake_server *server, char *complaint);
 /* A node but the root that the kernel has not forgotten, or 0. */
 u64 fuse_fake_known(struct fuse_fake_server *server);
-
-/* What fake_server.c needs of fake_fs.c; the tree is locked for the first two. */
-int fuse_fake_handle(struct fuse_fake_server *server, struct fuse_req *req);
-void fuse_fake_forget(struct fuse_fake_server *server, u64 nodeid, u64 nlookup);
-void fuse_fake_fs_init(struct fuse_fake_server *server);
-void fuse_fake_fs_free(struct fuse_fake_server *server);
 
 /* fuse_notify() as a write to /dev/fuse calls it, with what follows fuse_out_header */
 int fuse_kunit_notify(struct fuse_conn *fc, enum fuse_notify_code code, struct iov_iter *msg);

@@ -135,8 +135,6 @@ static struct file_system_type fuse_fx_fs_type = {
 	.init_fs_context	= fuse_fx_init_fs_context,
 };
 
-KUNIT_DEFINE_ACTION_WRAPPER(fuse_fx_unmount, kern_unmount, struct vfsmount *);
-
 /*
  * Depth first, until @check says that something is wrong. Nobody else changes the dcache:
  * no other thread of the test runs, and the server is idle.
@@ -313,19 +311,14 @@ static bool fuse_fx_check_ref(struct fuse_fixture *fx, struct dentry *dentry)
 /* What a name leads to now, or NULL if nobody can look it up any more. */
 static struct dentry *fuse_fx_look_again(struct fuse_fixture *fx, u64 parent, const char *name)
 {
-	struct dentry *dir = fuse_fx_find_node(fx, parent), *dentry = NULL;
+	struct dentry *dentry = fuse_fx_lookup_at(fx, parent, name);
+	int err = PTR_ERR_OR_ZERO(dentry);
 
-	/* In a removed directory nothing is ever looked up again. */
-	if (dir && d_is_dir(dir) && !IS_DEADDIR(d_inode(dir)))
-		dentry = lookup_noperm_unlocked(&QSTR(name), dir);
-	dput(dir);
-	if (!IS_ERR(dentry))
-		return dentry;
 	/* Nobody can look up what is no name, such as the "/" of O_TMPFILE. */
-	if (PTR_ERR(dentry) != -ENAMETOOLONG && PTR_ERR(dentry) != -EACCES)
+	if (err && err != -ESTALE && err != -ENAMETOOLONG && err != -EACCES)
 		fuse_fx_broken(fx, FUSE_FX_FRESH, "a lookup of '%s' in nodeid %llu returns %s",
-			       name, parent, fuse_fx_errname(PTR_ERR(dentry)));
-	return NULL;
+			       name, parent, fuse_fx_errname(err));
+	return err ? NULL : dentry;
 }
 
 static void fuse_fx_check_no_collateral(struct fuse_fixture *fx)
@@ -446,14 +439,6 @@ static void fuse_fx_check_fresh(struct fuse_fixture *fx)
 		fuse_fx_check_node(fx, call->parent, *call->name, call->seq);
 }
 
-static void fuse_fx_check_complaint(struct fuse_fixture *fx)
-{
-	char complaint[FUSE_FAKE_COMPLAINT];
-
-	if (fuse_fake_complaint(fx->server, complaint))
-		fuse_fx_broken(fx, FUSE_FX_SERVER, "%s", complaint);
-}
-
 static bool fuse_fx_check(struct fuse_fixture *fx)
 {
 	struct fuse_fx_held *held;
@@ -465,10 +450,8 @@ static bool fuse_fx_check(struct fuse_fixture *fx)
 	fuse_fake_let_go(fx->server);
 	list_for_each_entry(op, &fx->threads, list)
 		ok &= op->thread && kunit_thread_join(op->thread, NULL);
-	fuse_fx_check_complaint(fx);
 	if (ok)
 		fuse_fake_settle(fx->server);
-
 	/* Anything else would wait for a lock that is not free. */
 	if (!ok || !fuse_fx_check_locks(fx)) {
 		fuse_fx_left_behind = fx->test->name;
@@ -497,34 +480,39 @@ static bool fuse_fx_check(struct fuse_fixture *fx)
 	nodeid = fuse_fake_known(fx->server);
 	if (nodeid)
 		fuse_fx_broken(fx, FUSE_FX_BALANCED, "nodeid %llu is still in use", nodeid);
-	/* Again: a FORGET too many comes late. */
-	fuse_fx_check_complaint(fx);
 	return !nodeid;
 }
 
-void fuse_fx_exit(struct kunit *test)
+static void fuse_fx_take_down(void *data)
 {
 	struct fuse_fx_call *call, *next_call;
-	struct fuse_fixture *fx = test->priv;
 	struct fuse_fx_op *op, *next_op;
-	bool ok;
+	struct fuse_fixture *fx = data;
 
-	if (!fx)
-		return;
-	ok = !fx->mnt || fuse_fx_check(fx);
-	if (fx->again && test->status == KUNIT_FAILURE)
-		kunit_info(test, "alone: %s\n", fx->again);
-	if (!ok) {
-		/* To unmount would hang or crash: leave mount and server behind. */
-		kunit_remove_action(test, fuse_fx_unmount, fx->mnt);
-		fuse_fake_server_leak(fx->server);
-		return;
-	}
+	if (fx->mnt)
+		kern_unmount(fx->mnt);
+	fuse_fake_server_stop(fx->server);
 	list_for_each_entry_safe(op, next_op, &fx->threads, list)
 		kfree(op);
 	list_for_each_entry_safe(call, next_call, &fx->calls, list)
 		kfree(call);
 	kfree(fx);
+}
+
+void fuse_fx_exit(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+
+	if (!fx)
+		return;
+	/* If it fails, to unmount would hang or crash: leave mount and server behind. */
+	if (fx->mnt && !fuse_fx_check(fx))
+		kunit_remove_action(test, fuse_fx_take_down, fx);
+	if (fx->server->complaint[0])
+		fuse_fx_broken(fx, FUSE_FX_SERVER, "%s", fx->server->complaint);
+	fx->server->complaint[0] = 0;
+	if (fx->again && test->status == KUNIT_FAILURE)
+		kunit_info(test, "alone: %s\n", fx->again);
 }
 
 void fuse_fx_end(struct kunit *test)
@@ -550,18 +538,17 @@ int fuse_fx_init(struct kunit *test)
 	fuse_fx_fs_type.fs_flags = fuse->fs_flags & FS_RENAME_DOES_D_MOVE;
 	module_put(fuse->owner);
 
-	fx = kzalloc_obj(*fx);
-	KUNIT_ASSERT_NOT_NULL(test, fx);
-	/* From here on, fuse_fx_exit() takes care of it. */
-	test->priv = fx;
+	fx = kzalloc_obj(*fx, GFP_KERNEL | __GFP_NOFAIL);
 	fx->test = test;
+	fx->server = fuse_fake_server_start(test);
 	INIT_LIST_HEAD(&fx->calls);
 	INIT_LIST_HEAD(&fx->held);
 	INIT_LIST_HEAD(&fx->threads);
-	fx->server = fuse_fake_server_start(test);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, fuse_fx_take_down, fx));
+	/* From here on, fuse_fx_exit() takes care of it. */
+	test->priv = fx;
 	mnt = kern_mount(&fuse_fx_fs_type);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, mnt);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, fuse_fx_unmount, mnt));
 	fx->mnt = mnt;
 	/* INIT is answered in the background. */
 	fuse_fake_settle(fx->server);

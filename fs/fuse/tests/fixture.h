@@ -186,9 +186,9 @@ unsigned int fuse_fx_asks(struct fuse_fixture *fx, u32 opcode, const char *path)
 bool fuse_fx_lists(struct fuse_fixture *fx, const char *path, const char *name);
 
 /*
- * Look up a name in an open directory, as openat() with %O_PATH. The dentry of the
- * directory may have been moved or unhashed. Returns a dentry, which the caller puts, or
- * an error pointer: -ESTALE if the kernel does not know the directory any more.
+ * Look up a name in a directory, whose dentry may have been moved or unhashed. Returns a
+ * dentry, positive or negative, which the caller puts, or an error pointer: -ESTALE if
+ * the directory is not known any more, or was removed.
  */
 struct dentry *fuse_fx_lookup_at(struct fuse_fixture *fx, u64 dir, const char *name);
 
@@ -199,14 +199,15 @@ struct dentry *fuse_fx_lookup_at(struct fuse_fixture *fx, u64 dir, const char *n
 int fuse_fx_send(struct fuse_fixture *fx, enum fuse_notify_code code, const void *data,
 		 size_t size, const char *name);
 
-/* Make a call in a thread. @op is copied; its paths have to outlive the thread. */
-struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
-				 const struct fuse_fx_op *op);
-
-/* The same, in a thread of that name, until it comes to that preemption point. */
+/*
+ * Make a call in a thread of that name, until it comes to that preemption point. @op is
+ * copied; its paths have to outlive the thread.
+ */
 struct kunit_thread *fuse_fx_run_at(struct fuse_fixture *fx, const char *name,
 				    int (*call)(struct fuse_fx_op *op),
 				    const struct fuse_fx_op *op, unsigned long point);
+#define fuse_fx_run(_fx, _call, _op)							\
+	fuse_fx_run_at(_fx, "fuse_fx", _call, _op, KUNIT_NO_POINT)
 
 /* As fuse_fx_run(), until the server holds its first request with this opcode. */
 struct kunit_thread *fuse_fx_run_to(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),

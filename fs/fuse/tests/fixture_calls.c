@@ -47,15 +47,12 @@ struct dentry *fuse_fx_find_node(struct fuse_fixture *fx, u64 nodeid)
 
 struct dentry *fuse_fx_lookup_at(struct fuse_fixture *fx, u64 nodeid, const char *name)
 {
-	struct dentry *dir = fuse_fx_find_node(fx, nodeid);
-	struct path path __free(path_put) = {};
-	int err;
+	struct dentry *dir = fuse_fx_find_node(fx, nodeid), *dentry = ERR_PTR(-ESTALE);
 
-	if (!dir)
-		return ERR_PTR(-ESTALE);
-	err = vfs_path_lookup(dir, fx->mnt, name, 0, &path);
+	if (dir && d_is_dir(dir) && !IS_DEADDIR(d_inode(dir)))
+		dentry = lookup_noperm_unlocked(&QSTR(name), dir);
 	dput(dir);
-	return err ? ERR_PTR(err) : dget(path.dentry);
+	return dentry;
 }
 
 static int fuse_fx_getattr(struct fuse_fx_op *op, unsigned int lookup_flags, unsigned int flags)
@@ -259,12 +256,6 @@ struct kunit_thread *fuse_fx_run_at(struct fuse_fixture *fx, const char *name,
 	list_add_tail(&run->list, &fx->threads);
 	run->thread = kunit_thread_run_to(fx->test, name, fuse_fx_thread, run, point);
 	return run->thread;
-}
-
-struct kunit_thread *fuse_fx_run(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
-				 const struct fuse_fx_op *op)
-{
-	return fuse_fx_run_at(fx, "fuse_fx", call, op, KUNIT_NO_POINT);
 }
 
 struct kunit_thread *fuse_fx_run_to(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
