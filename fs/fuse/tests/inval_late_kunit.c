@@ -26,6 +26,8 @@ struct late_param {
 	const char *notified;	/* if that is not "dir/file" */
 	bool epoch;		/* if it is FUSE_NOTIFY_INC_EPOCH */
 	bool unseen;		/* nothing is cached for what is notified */
+	bool first;		/* the kernel knows the node, before "dir/file" is a link to it */
+	bool reused;		/* then, "dir/file" is the next generation of the node instead */
 };
 
 struct late {
@@ -53,6 +55,7 @@ static void late_begin(struct late *late, struct kunit *test, const struct late_
 	*late = (struct late) {
 		.dir	= fuse_fx_hold(fx, "dir"),
 		.notify	= {
+			.fx	= fx,
 			.path	= { kbasename(notified) },
 			.flags	= param->notification,
 			.parent	= strchr(notified, '/') ? dir : FUSE_ROOT_ID,
@@ -62,9 +65,15 @@ static void late_begin(struct late *late, struct kunit *test, const struct late_
 	fuse_fake_add(fx->server, "dir/other",
 		      param->flags == RENAME_EXCHANGE ? S_IFDIR | 0755 : S_IFREG | 0644);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/other"), 0);
-	if (param->there) {
-		late->nodeid = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-		fuse_fake_link(fx->server, "dir/file", "link");
+	if (param->there)
+		late->nodeid = fuse_fake_add(fx->server, "link", S_IFREG | 0644);
+	if (param->first)
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "link"), 0);
+	if (param->reused) {
+		fuse_fake_remove(fx->server, "link");
+		fuse_fake_reuse(fx->server, late->nodeid, "dir/file");
+	} else if (param->there) {
+		fuse_fake_link(fx->server, "link", "dir/file");
 	}
 	if (param->known) {
 		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), param->there ? 0 : -ENOENT);
@@ -197,6 +206,10 @@ static const struct late_param late_attributes_params[] = {
 	  .notified = "link", .unseen = true },
 	{ "unseen create", fuse_fx_do_open, { "dir/file" }, FUSE_CREATE, O_CREAT | O_RDWR,
 	  .notified = "link", .unseen = true },
+	{ "last link", fuse_fx_do_open, { "dir/file" }, FUSE_LOOKUP, O_RDWR, true,
+	  .notified = "link", .first = true },
+	{ "another generation", fuse_fx_do_open, { "dir/file" }, FUSE_LOOKUP, O_RDWR, true,
+	  .first = true, .reused = true },
 };
 
 KUNIT_ARRAY_PARAM_DESC(late_attributes, late_attributes_params, name);
@@ -204,24 +217,31 @@ KUNIT_ARRAY_PARAM_DESC(late_attributes, late_attributes_params, name);
 /*
  * Attributes in an answer are stale if a name in the directory, or the nodeid, is notified
  * before the answer arrives; or if another link of the node is deleted, cached or not, even
- * if its inode is evicted then, and the answer makes a new one.
+ * if its inode is evicted then, and the answer makes a new one; or if the answer is about the
+ * next generation of the node. But whoever has asked for the mode of a directory, for a
+ * permission check, gets it, and the next one need not ask: no name changes that.
  */
 static void late_attributes(struct kunit *test)
 {
 	const struct late_param *param = test->param_value;
 	bool directory = param->opcode == FUSE_GETATTR;
 	struct fuse_fixture *fx = test->priv;
+	struct kstat stat;
+	struct path path;
 	unsigned int asked;
 	struct late late;
 	u64 node;
 
 	late_begin(&late, test, param, FUSE_FAKE_STOP_BEHIND);
+	path = (struct path) { .mnt = fx->mnt, .dentry = late.dir };
 	node = fuse_fake_find(fx->server, get_node_id(d_inode(late.dir)), "file");
 	if (directory) {
+		/* As that of the root, before anybody has asked. */
+		d_inode(late.dir)->i_mode = S_IFDIR;
 		FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, late.notify.parent, "file"), 0);
 	} else if (!param->notified) {
 		FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, node),
-				param->opcode == FUSE_LINK ? 0 : -ENOENT);
+				param->opcode == FUSE_LINK || param->reused ? 0 : -ENOENT);
 	} else {
 		if (!param->there)
 			fuse_fake_link(fx->server, "dir/file", "link");
@@ -236,142 +256,56 @@ static void late_attributes(struct kunit *test)
 	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
 	fuse_fake_let_go(fx->server);
 	kunit_thread_join(late.caller, NULL);
+	/* An open asks for the mode: of a new inode, nothing is valid. */
+	if (param->opcode == FUSE_LOOKUP)
+		KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
+	if (directory) {
+		KUNIT_EXPECT_EQ(test, d_inode(late.dir)->i_mode, S_IFDIR | 0755);
+		FUSE_EXPECT_ERR(test, vfs_getattr(&path, &stat, STATX_MODE, 0), 0);
+		KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked);
+	}
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, directory ? "dir" : "dir/file"), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
+	/* The old generation is asked for again. */
+	if (param->reused)
+		fuse_fake_take_back(fx->server, FUSE_ROOT_ID, "link", false);
 }
 
-static const struct inode_param {
-	const char *name;
-	bool reused;		/* the nodeid is; else the node has another link */
-} inode_params[] = {
-	{ "another generation", true },
-	{ "last link", false },
+/* Who asks for the attributes of a file, before a delete of one of its links. */
+static const struct late_param late_links_params[] = {
+	{ "cached", fuse_fx_do_getattr, { "link" }, FUSE_GETATTR, 0, true, true },
+	{ "not cached", fuse_fx_do_getattr, { "link" }, FUSE_GETATTR, 0, true, true,
+	  .notified = "third", .unseen = true },
+	{ "last", fuse_fx_do_getattr, { "dir/other" }, FUSE_GETATTR, 0, true, true,
+	  .notified = "dir/other" },
 };
 
-KUNIT_ARRAY_PARAM_DESC(inode, inode_params, name);
+KUNIT_ARRAY_PARAM_DESC(late_links, late_links_params, name);
 
 /*
- * The same if the answer makes another inode than that which is notified: of another generation
- * of the node; or if a delete takes what is cached for the last link, and that is evicted.
- */
-static void late_inode(struct kunit *test)
-{
-	const struct inode_param *param = test->param_value;
-	struct fuse_fixture *fx = test->priv;
-	u64 node = fuse_fake_add(fx->server, "file", S_IFREG | 0644);
-	struct fuse_fx_op open = { .path = { "dir/next" }, .flags = O_RDWR };
-	struct kunit_thread *caller;
-	unsigned int asked;
-
-	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fx_hold(fx, "dir");
-	if (param->reused) {
-		fuse_fx_hold(fx, "file");
-		fuse_fake_remove(fx->server, "file");
-		fuse_fake_reuse(fx->server, node, "dir/next");
-	} else {
-		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), 0);
-		fuse_fake_link(fx->server, "file", "dir/next");
-	}
-	caller = fuse_fx_run_to(fx, fuse_fx_do_open, &open, FUSE_LOOKUP, FUSE_FAKE_STOP_BEHIND);
-	if (param->reused) {
-		FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, node), 0);
-	} else {
-		fuse_fake_remove(fx->server, "file");
-		FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, node, "file", 0), 0);
-		KUNIT_ASSERT_NULL(test, fuse_fx_find_node(fx, node));
-	}
-	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
-	fuse_fake_let_go(fx->server);
-	expect_return(fx, caller, "open", 0);
-	/* The open has asked for the mode. */
-	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
-	fuse_fake_take_back(fx->server, FUSE_ROOT_ID, "file", false);
-}
-
-/*
- * A permission check that has asked for the mode of a directory gets it all the same, and the
- * next one need not ask: only what a name changes is outdated.
- */
-static void late_mode(struct kunit *test)
-{
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op getattr = { .path = { "dir" } };
-	u64 dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	struct dentry *dentry = fuse_fx_hold(fx, "dir");
-	struct path path = { .mnt = fx->mnt, .dentry = dentry };
-	struct kunit_thread *caller;
-	unsigned int asked;
-	struct kstat stat;
-
-	/* As that of the root, before anybody has asked. */
-	d_inode(dentry)->i_mode = S_IFDIR;
-	caller = fuse_fx_run_to(fx, fuse_fx_do_getattr, &getattr, FUSE_GETATTR,
-				FUSE_FAKE_STOP_BEHIND);
-	notify_meanwhile(fx, (struct fuse_fx_op) { .path = { "never" }, .parent = dir }, -ENOENT);
-	fuse_fake_let_go(fx->server);
-	expect_return(fx, caller, "getattr", 0);
-	KUNIT_EXPECT_EQ(test, d_inode(dentry)->i_mode, S_IFDIR | 0755);
-	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
-	FUSE_EXPECT_ERR(test, vfs_getattr(&path, &stat, STATX_MODE, 0), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked);
-}
-
-static const struct links_param {
-	const char *name;
-	const char *deleted;	/* in the root: it is not cached */
-} links_params[] = {
-	{ "cached" },
-	{ "not cached", "third" },
-};
-
-KUNIT_ARRAY_PARAM_DESC(links, links_params, name);
-
-/*
- * Who has sent a GETATTR before a delete of one of the links gets the answer, a permission
- * check say. But how many links are left is asked for again.
+ * Who has sent a GETATTR before that gets the answer, a permission check say. But how many
+ * links are left is asked for again; if it was the last link, the answer is discarded.
  */
 static void late_links(struct kunit *test)
 {
-	const struct links_param *param = test->param_value;
-	static const struct late_param getattr = {
-		"getattr", fuse_fx_do_getattr, { "link" }, FUSE_GETATTR, 0, true, true
-	};
+	const struct late_param *param = test->param_value;
+	bool last = param->notified && !param->unseen;
 	struct fuse_fixture *fx = test->priv;
+	struct dentry *file;
 	struct late late;
 
-	late_begin(&late, test, &getattr, FUSE_FAKE_STOP_BEHIND);
-	d_inode(late.file)->i_mode = S_IFREG;
-	fuse_fake_remove(fx->server, "dir/file");
-	if (param->deleted)
-		FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, late.nodeid,
-						     param->deleted, 0), -ENOENT);
-	else
-		FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, late.notify.parent, late.nodeid,
-						     "file", 0), 0);
+	late_begin(&late, test, param, FUSE_FAKE_STOP_BEHIND);
+	file = last ? fuse_fx_hold_cached(fx, late.dir, "other") : late.file;
+	d_inode(file)->i_mode = S_IFREG;
+	fuse_fake_remove(fx->server, last ? "dir/other" : "dir/file");
+	late.notify.child = get_node_id(d_inode(file));
+	FUSE_EXPECT_ERR(test, fuse_fx_do_notify(&late.notify), param->unseen ? -ENOENT : 0);
 	fuse_fake_let_go(fx->server);
 	expect_return(fx, late.caller, "getattr", 0);
-	KUNIT_EXPECT_EQ(test, d_inode(late.file)->i_mode, S_IFREG | 0644);
-	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "link"), 1);
-	late_expect_links(fx, late.file, 1);
-}
-
-/* But if the delete has taken the last link, the answer does not bring that back. */
-static void late_last_link(struct kunit *test)
-{
-	struct fuse_fixture *fx = test->priv;
-	u64 node = fuse_fake_add(fx->server, "file", S_IFREG | 0644);
-	struct fuse_fx_op getattr = { .path = { "file" } };
-	struct dentry *file = fuse_fx_hold(fx, "file");
-	struct kunit_thread *caller;
-
-	caller = fuse_fx_run_to(fx, fuse_fx_do_getattr, &getattr, FUSE_GETATTR,
-				FUSE_FAKE_STOP_BEHIND);
-	fuse_fake_remove(fx->server, "file");
-	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, node, "file", 0), 0);
-	fuse_fake_let_go(fx->server);
-	expect_return(fx, caller, "getattr", 0);
-	late_expect_links(fx, file, 0);
+	KUNIT_EXPECT_EQ(test, d_inode(file)->i_mode, last ? S_IFREG : S_IFREG | 0644);
+	if (!last)
+		KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "link"), 1);
+	late_expect_links(fx, file, last ? 0 : 1);
 }
 
 static const struct link_param {
@@ -827,10 +761,7 @@ static void create_hashed(struct kunit *test)
 static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE_PARAM(late_answer, late_gen_params),
 	KUNIT_CASE_PARAM(late_attributes, late_attributes_gen_params),
-	KUNIT_CASE_PARAM(late_inode, inode_gen_params),
-	KUNIT_CASE(late_mode),
-	KUNIT_CASE_PARAM(late_links, links_gen_params),
-	KUNIT_CASE(late_last_link),
+	KUNIT_CASE_PARAM(late_links, late_links_gen_params),
 	KUNIT_CASE_PARAM(link_overtaken, link_gen_params),
 	KUNIT_CASE(late_answer_moved),
 	KUNIT_CASE_PARAM(late_answer_overtaken, overtaking_gen_params),
