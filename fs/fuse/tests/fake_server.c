@@ -769,12 +769,13 @@ void fuse_fake_unhook(struct fuse_fake_hook *hook)
 }
 
 struct fuse_fake_hook *fuse_fake_hold(struct fuse_fake_server *server, u32 opcode,
-				      enum fuse_fake_stop stop)
+				      unsigned int skip, enum fuse_fake_stop stop)
 {
 	struct fuse_fake_hook *hook = kunit_kzalloc(server->test, sizeof(*hook), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(server->test, hook);
 	hook->opcode = opcode;
+	hook->skip = skip;
 	hook->stop = stop;
 	fuse_fake_hook(server, hook);
 	return hook;

@@ -118,9 +118,9 @@ void fuse_fake_hook(struct fuse_fake_server *server, struct fuse_fake_hook *hook
 /* A request that is stopped is answered. */
 void fuse_fake_unhook(struct fuse_fake_hook *hook);
 
-/* Stop the next request with this opcode, until the test ends. */
+/* Stop a request with this opcode, or any, after so many of these, until the test ends. */
 struct fuse_fake_hook *fuse_fake_hold(struct fuse_fake_server *server, u32 opcode,
-				      enum fuse_fake_stop stop);
+				      unsigned int skip, enum fuse_fake_stop stop);
 
 /* Wait until a request is stopped; if none comes the test is aborted. */
 void fuse_fake_hold_wait(struct fuse_fake_hook *hook);

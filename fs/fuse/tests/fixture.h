@@ -209,10 +209,9 @@ struct kunit_thread *fuse_fx_run_at(struct fuse_fixture *fx, const char *name,
 #define fuse_fx_run(_fx, _call, _op)							\
 	fuse_fx_run_at(_fx, "fuse_fx", _call, _op, KUNIT_NO_POINT)
 
-/* As fuse_fx_run(), until the server holds its first request with this opcode. */
+/* As fuse_fx_run(), until the server holds the request that fuse_fake_hold() has chosen. */
 struct kunit_thread *fuse_fx_run_to(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
-				    const struct fuse_fx_op *op, u32 opcode,
-				    enum fuse_fake_stop stop);
+				    const struct fuse_fx_op *op, struct fuse_fake_hook *hook);
 
 /* What is held until the test ends, and then let go */
 struct fuse_fx_held {

@@ -259,15 +259,10 @@ struct kunit_thread *fuse_fx_run_at(struct fuse_fixture *fx, const char *name,
 }
 
 struct kunit_thread *fuse_fx_run_to(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
-				    const struct fuse_fx_op *op, u32 opcode,
-				    enum fuse_fake_stop stop)
+				    const struct fuse_fx_op *op, struct fuse_fake_hook *hook)
 {
-	struct fuse_fake_hook *hook = fuse_fake_hold(fx->server, opcode, stop);
-	struct kunit_thread *thread;
+	struct kunit_thread *thread = fuse_fx_run(fx, call, op);
 
-	/* With LOOKUP_REVAL there is a LOOKUP of the directory first. */
-	hook->skip = call == fuse_fx_do_stat && op->flags == LOOKUP_REVAL;
-	thread = fuse_fx_run(fx, call, op);
 	fuse_fake_hold_wait(hook);
 	return thread;
 }

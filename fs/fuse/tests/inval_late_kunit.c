@@ -85,7 +85,10 @@ static void late_begin(struct late *late, struct kunit *test, const struct late_
 		FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "file"), -ENOENT);
 	}
 	late->rwsem = &d_inode(param->opcode == FUSE_SETATTR ? late->file : late->dir)->i_rwsem;
-	late->caller = fuse_fx_run_to(fx, param->call, &call, param->opcode, stop);
+	/* With LOOKUP_REVAL there is a LOOKUP of the directory first. */
+	late->caller = fuse_fx_run_to(fx, param->call, &call,
+				      fuse_fake_hold(fx->server, param->opcode,
+						     param->flags == LOOKUP_REVAL, stop));
 }
 
 /* Join a thread, and expect what its call returns. */
@@ -295,7 +298,7 @@ static void late_links(struct kunit *test)
 	struct late late;
 
 	late_begin(&late, test, param, FUSE_FAKE_STOP_BEHIND);
-	file = last ? fuse_fx_hold_cached(fx, late.dir, "other") : late.file;
+	file = last ? fuse_fx_hold(fx, "dir/other") : late.file;
 	d_inode(file)->i_mode = S_IFREG;
 	fuse_fake_remove(fx->server, last ? "dir/other" : "dir/file");
 	late.notify.child = get_node_id(d_inode(file));
@@ -369,7 +372,7 @@ static void link_overtaken(struct kunit *test)
 static void late_answer_moved(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op old = { .path = { "old" } };
+	struct fuse_fx_op stat = { .path = { "dir/old" } }, old = { .path = { "old" } };
 	struct fuse_fake_hook *hold, *again;
 	struct kunit_thread *caller;
 	unsigned int lookups;
@@ -377,15 +380,14 @@ static void late_answer_moved(struct kunit *test)
 	old.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "dir/old", S_IFDIR | 0755);
 	fuse_fx_hold(fx, "dir");
-	hold = fuse_fake_hold(fx->server, FUSE_LOOKUP, FUSE_FAKE_STOP_BEHIND);
-	caller = run_stat(fx, "dir/old");
-	fuse_fake_hold_wait(hold);
+	hold = fuse_fake_hold(fx->server, FUSE_LOOKUP, 0, FUSE_FAKE_STOP_BEHIND);
+	caller = fuse_fx_run_to(fx, fuse_fx_do_stat, &stat, hold);
 	fuse_fake_link(fx->server, "dir/old", "dir/new");
 	fuse_fake_remove(fx->server, "dir/old");
 	notify_meanwhile(fx, old, -ENOENT);
 	expect_return(fx, run_stat(fx, "dir/new"), "stat", 0);
 	fuse_fake_add(fx->server, "dir/old", S_IFDIR | 0755);
-	again = fuse_fake_hold(fx->server, FUSE_LOOKUP, FUSE_FAKE_STOP_BEHIND);
+	again = fuse_fake_hold(fx->server, FUSE_LOOKUP, 0, FUSE_FAKE_STOP_BEHIND);
 	fuse_fake_unhook(hold);
 	fuse_fake_hold_wait(again);
 	fuse_fake_remove(fx->server, "dir/old");
@@ -449,10 +451,9 @@ static void late_answer_waits(struct kunit *test)
 	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "dir/sub", S_IFDIR | 0755);
 	fuse_fx_hold(fx, "dir");
-	listing = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEHIND);
-	lists = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
-	fuse_fake_hold_wait(listing);
-	fuse_fake_hold(fx->server, FUSE_LOOKUP, FUSE_FAKE_STOP_BEFORE);
+	listing = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, 0, FUSE_FAKE_STOP_BEHIND);
+	lists = fuse_fx_run_to(fx, fuse_fx_do_readdir, &readdir, listing);
+	fuse_fake_hold(fx->server, FUSE_LOOKUP, 0, FUSE_FAKE_STOP_BEFORE);
 	looks = run_stat(fx, "dir/sub");
 	kunit_thread_wait(looks);
 	fuse_fake_unhook(listing);
@@ -538,19 +539,16 @@ static void late_listing(struct kunit *test)
 	if (param->there)
 		fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, param->there ? "dir/file" : "dir"), 0);
-	hold = fuse_fake_hold(fx->server, 0, FUSE_FAKE_STOP_BEHIND);
-	hold->skip = param->answered;
-	old = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
-	fuse_fake_hold_wait(hold);
+	hold = fuse_fake_hold(fx->server, 0, param->answered, FUSE_FAKE_STOP_BEHIND);
+	old = fuse_fx_run_to(fx, fuse_fx_do_readdir, &readdir, hold);
 	if (param->notified) {
 		if (param->there)
 			fuse_fake_remove(fx->server, "dir/file");
 		fuse_fake_add(fx->server, "dir/other", S_IFREG | 0644);
 		notify_meanwhile(fx, inval, param->there ? 0 : -ENOENT);
 	}
-	hold_new = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, FUSE_FAKE_STOP_BEFORE);
-	new = fuse_fx_run(fx, fuse_fx_do_readdir, &readdir);
-	fuse_fake_hold_wait(hold_new);
+	hold_new = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, 0, FUSE_FAKE_STOP_BEFORE);
+	new = fuse_fx_run_to(fx, fuse_fx_do_readdir, &readdir, hold_new);
 	fuse_fake_unhook(hold);
 	expect_return(fx, old, "the first listing", param->there);
 	if (!param->notified) {

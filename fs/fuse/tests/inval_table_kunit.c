@@ -378,8 +378,9 @@ static void table_mount(struct kunit *test)
 	struct kunit_thread *thread;
 	int result;
 
-	thread = fuse_fx_run_to(e.fx, table_walk_mounts, &walk, FUSE_LOOKUP,
-				FUSE_FAKE_STOP_BEFORE);
+	thread = fuse_fx_run_to(e.fx, table_walk_mounts, &walk,
+				fuse_fake_hold(e.fx->server, FUSE_LOOKUP, 0,
+					       FUSE_FAKE_STOP_BEFORE));
 	KUNIT_EXPECT_TRUE(test, table_mounted(&e));
 	table_end(&e);
 	KUNIT_EXPECT_EQ(test, table_mounted(&e), e.notification == EXPIRE);

@@ -263,8 +263,7 @@ static bool waits_try(struct fuse_fixture *fx, const struct waits_call *c,
 	dir = fuse_fx_hold_inode(fx, "dir");
 	entry = notify.child ? fuse_fx_hold_inode(fx, "dir/name") : NULL;
 
-	hold = fuse_fake_hold(fx->server, c->opcode, FUSE_FAKE_STOP_BEFORE);
-	hold->skip = c->skip;
+	hold = fuse_fake_hold(fx->server, c->opcode, c->skip, FUSE_FAKE_STOP_BEFORE);
 	calls = fuse_fx_run(fx, c->fn, &call);
 	/* With several processors the thread may sleep before its request is there, too. */
 	while (kunit_thread_wait(calls) != KUNIT_THREAD_ENDED &&
