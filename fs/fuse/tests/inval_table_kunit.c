@@ -295,6 +295,11 @@ static void table_end(struct table_entry *e)
 	table_expect(e, "without links", !inode->i_nlink, deleted);
 	table_expect(e, "S_DEAD", IS_DEADDIR(inode), deleted && S_ISDIR(inode->i_mode));
 	table_expect(e, "DCACHE_CANT_MOUNT", cant_mount(e->held), deleted);
+	/* What nobody uses below it is dropped with it. */
+	if (e->row->below && !e->row->held_below && !e->row->mounted && !kept)
+		table_expect(e, "with something cached below it",
+			     fuse_fx_cached(fx, e->held, "sub") ||
+			     fuse_fx_cached(fx, e->held, "none"), false);
 	/* There is a next generation of the node. */
 	if (fuse_is_bad(inode))
 		return;
