@@ -169,27 +169,19 @@ static int fuse_fx_change(struct fuse_fx_op *op, u32 opcode)
 			   start_creating(&nop_mnt_idmap, dir.dentry, &last);
 	if (IS_ERR(dentry))
 		return PTR_ERR(dentry);
-	switch (opcode) {
-	case FUSE_MKNOD:
+	if (opcode == FUSE_MKNOD)
 		err = vfs_mknod(&nop_mnt_idmap, inode, dentry, S_IFREG | 0644, 0, NULL);
-		break;
-	case FUSE_MKDIR:
+	else if (opcode == FUSE_MKDIR)
 		dentry = vfs_mkdir(&nop_mnt_idmap, inode, dentry, 0755, NULL);
-		err = PTR_ERR_OR_ZERO(dentry);
-		break;
-	case FUSE_SYMLINK:
+	else if (opcode == FUSE_SYMLINK)
 		err = vfs_symlink(&nop_mnt_idmap, inode, dentry, "target", NULL);
-		break;
-	case FUSE_LINK:
+	else if (opcode == FUSE_LINK)
 		err = vfs_link(target.dentry, &nop_mnt_idmap, inode, dentry, NULL);
-		break;
-	case FUSE_UNLINK:
+	else if (opcode == FUSE_UNLINK)
 		err = vfs_unlink(&nop_mnt_idmap, inode, dentry, NULL);
-		break;
-	case FUSE_RMDIR:
+	else
 		err = vfs_rmdir(&nop_mnt_idmap, inode, dentry, NULL);
-		break;
-	}
+	err = err ?: PTR_ERR_OR_ZERO(dentry);
 	end_dirop(dentry);
 	return err;
 }

@@ -17,9 +17,9 @@
  *			13; the notification goes on first
  *
  * A preemption point is a basic block of the files in CONFIG_KUNIT_POINTS_IN, see
- * kunit_thread_run_to(). The cases fuse_inval_race.* take every fuse_kunit.step-th point, and
- * those of fuse_inval_race_all.*, which are slow, take all. If both calls are stopped, it is
- * every 13th, and in fuse_inval_race.* only with "rename" as the call.
+ * kunit_thread_run_to(). The cases fuse_inval_race.* take every 32nd point, and those of
+ * fuse_inval_race_all.*, which are slow, take all. If both calls are stopped, it is every 13th,
+ * and in fuse_inval_race.* only with "rename" as the call.
  *
  * After each schedule the fixture checks its properties, see fixture.h. Here, "serial" means:
  * what the notification returns belongs to what was cached for the name at some time while it
@@ -41,9 +41,7 @@ module_param_named(schedule, race_schedule, charp, 0444);
 MODULE_PARM_DESC(schedule, "Pattern of the schedules to run, such as file.inval.unlink:*");
 
 /* A schedule takes ten times as long with KASAN and lockdep. */
-static unsigned int race_step = IS_ENABLED(CONFIG_KASAN) ? 64 : 32;
-module_param_named(step, race_step, uint, 0444);
-MODULE_PARM_DESC(step, "fuse_inval_race takes every step-th preemption point");
+#define RACE_STEP	(IS_ENABLED(CONFIG_KASAN) ? 64 : 32)
 
 static bool race_all;	/* all points are taken, see race_suite_init() */
 static bool race_any;	/* the pattern has matched a schedule */
@@ -598,7 +596,7 @@ static unsigned long race_kind(struct kunit *test, struct race *race, enum race_
 	const struct race_pair *pair = test->param_value;
 	/* A notification of an unknown node has only a few points. */
 	bool all = race_all || (how == RACE_ARRIVAL && pair->notification->node);
-	unsigned long step = how == RACE_BOTH ? RACE_BOTH_STEP : all ? 1 : race_step;
+	unsigned long step = how == RACE_BOTH ? RACE_BOTH_STEP : all ? 1 : RACE_STEP;
 	/* Which point is the first one varies. */
 	unsigned long first = (pair->call - race_calls + pair->notification - race_notifications +
 			       ilog2(pair->state)) % step;

@@ -204,25 +204,18 @@ static void table_change_parent(struct table_entry *e)
 
 	if (e->parent >= IN_REMOVED && e->nodeid)
 		fuse_fake_remove(fx->server, "a/dir/entry");
-	switch (e->parent) {
-	case IN_RENAMED:
+	if (e->parent == IN_RENAMED) {
 		FUSE_EXPECT_ERR(fx->test, fuse_fx_rename(fx, "a/dir", "renamed", 0), 0);
-		break;
-	case IN_UNHASHED:
+	} else if (e->parent == IN_UNHASHED) {
 		fuse_fx_inval(fx, fuse_fake_find(fx->server, FUSE_ROOT_ID, "a"), "dir");
 		KUNIT_EXPECT_TRUE(fx->test, d_unhashed(e->dir));
-		break;
-	case IN_REMOVED:
+	} else if (e->parent == IN_REMOVED) {
 		FUSE_EXPECT_ERR(fx->test, fuse_fx_rmdir(fx, "a/dir"), 0);
 		KUNIT_EXPECT_TRUE(fx->test, IS_DEADDIR(d_inode(e->dir)));
-		break;
-	case IN_REUSED:
+	} else if (e->parent == IN_REUSED) {
 		fuse_fake_remove(fx->server, "a/dir");
 		fuse_fake_reuse(fx->server, e->dir_nodeid, "a/next");
 		KUNIT_EXPECT_PTR_NE(fx->test, fuse_fx_hold(fx, "a/next"), e->dir);
-		break;
-	default:
-		break;
 	}
 	dput(entry);
 }
