@@ -19,19 +19,6 @@
 
 #include <sys/wait.h>
 
-/* What <linux/fuse.h> may be too old for. */
-#if FUSE_KERNEL_MINOR_VERSION < 45
-#define FUSE_NOTIFY_RESEND	7
-#define FUSE_NOTIFY_INC_EPOCH	8
-#define FUSE_NOTIFY_PRUNE	9
-
-struct fuse_notify_prune_out {
-	__u32 count;
-	__u32 padding;
-	__u64 spare;
-};
-#endif
-
 #define BIT(n)		(1ULL << (n))
 #define HEADER		sizeof(struct fuse_out_header)
 #define LONGEST		(PATH_MAX - 1)	/* name, if a request may have two pages */
@@ -194,13 +181,10 @@ static const __u64 last_of_1025[1025] = { [1024] = TOP };
 static const struct row rows[] = {
 	/* A good message of each kind. */
 	ROW(ENTRY(PARENT, 0, "file"), .stale = FILE_GONE),
-	ROW(DELETE(PARENT, INNER, "file"), .stale = FILE_GONE),
-	ROW(POLL(1)),
+	ROW(DELETE(PARENT, INNER, "file"), .stale = FILE_GONE), ROW(POLL(1)),
 	ROW(INODE(INNER, 0, 0), .stale = ATTR(INNER) | DATA(INNER)),
-	ROW(STORE(TOP, 8, 6), .stale = STORED),
-	ROW(RETRIEVE(4711, TOP, 8, 16)),
-	ROW(.code = FUSE_NOTIFY_RESEND),
-	ROW(.code = FUSE_NOTIFY_INC_EPOCH, .stale = ALL_NAMES),
+	ROW(STORE(TOP, 8, 6), .stale = STORED), ROW(RETRIEVE(4711, TOP, 8, 16)),
+	ROW(.code = FUSE_NOTIFY_RESEND), ROW(.code = FUSE_NOTIFY_INC_EPOCH, .stale = ALL_NAMES),
 	ROW(PRUNE(some_nodes), .stale = NAME(TOP) | NAME(LEAF) | NAME(SUB)),
 
 	/* All 64 bits of the parent's nodeid count, and the parent has to be a directory. */
@@ -240,10 +224,8 @@ static const struct row rows[] = {
 	ROW(POLL(0)), ROW(POLL(UINT64_MAX)),
 
 	/* From an offset, for a length or to the end; no data if the offset is negative. */
-	ROW(INODE(TOP, 0, 1), .stale = OLD_DATA),
-	ROW(INODE(TOP, 0, -1), .stale = OLD_DATA),
-	ROW(INODE(TOP, 4095, 1), .stale = OLD_DATA),
-	ROW(INODE(TOP, -1, 4096), .stale = ATTR(TOP)),
+	ROW(INODE(TOP, 0, 1), .stale = OLD_DATA), ROW(INODE(TOP, 0, -1), .stale = OLD_DATA),
+	ROW(INODE(TOP, 4095, 1), .stale = OLD_DATA), ROW(INODE(TOP, -1, 4096), .stale = ATTR(TOP)),
 	ROW(INODE(TOP, INT64_MIN, 0), .stale = ATTR(TOP)),
 	ROW(INODE(TOP, 1 << 20, 0), .stale = ATTR(TOP)),
 	ROW(INODE(TOP, INT64_MAX, INT64_MAX), .stale = ATTR(TOP)),
@@ -255,8 +237,7 @@ static const struct row rows[] = {
 	/* The offset is looked at first, then the node, which has to be a file. */
 	ROW(STORE(TOP, 0, 0)),
 	ROW(STORE(TOP, 0, 4096), .stale = STORED), ROW(STORE(TOP, 4095, 1), .stale = STORED),
-	ROW(STORE(TOP, INT64_MAX, 1), .err = -EINVAL),
-	ROW(STORE(TOP, BIT(63), 8), .err = -EINVAL),
+	ROW(STORE(TOP, INT64_MAX, 1), .err = -EINVAL), ROW(STORE(TOP, BIT(63), 8), .err = -EINVAL),
 	ROW(STORE(TOP, UINT64_MAX, 8), .err = -EINVAL),
 	ROW(STORE(NOBODY, UINT64_MAX, 8), .err = -EINVAL),
 	ROW(STORE(NOBODY, 0, 8), .err = -ENOENT), ROW(STORE(0, 0, 8), .err = -ENOENT),
@@ -272,8 +253,7 @@ static const struct row rows[] = {
 	ROW(RETRIEVE(0, TOP, 0, 4096)), ROW(RETRIEVE(UINT64_MAX, TOP, 4095, 1)),
 	ROW(RETRIEVE(1, TOP, 1, UINT32_MAX)), ROW(RETRIEVE(2, TOP, 100, 0x80000000)),
 	ROW(RETRIEVE(3, TOP, 0, 0)), ROW(RETRIEVE(5, TOP, 4097, 1)),
-	ROW(RETRIEVE(6, TOP, BIT(32), 4096)),
-	ROW(RETRIEVE(7, TOP, LONG_MAX - 1, UINT32_MAX)),
+	ROW(RETRIEVE(6, TOP, BIT(32), 4096)), ROW(RETRIEVE(7, TOP, LONG_MAX - 1, UINT32_MAX)),
 	ROW(RETRIEVE(8, TOP, INT64_MAX, 1), .err = -EINVAL),
 	ROW(RETRIEVE(8, TOP, UINT64_MAX, UINT32_MAX), .err = -EINVAL),
 	ROW(RETRIEVE(9, NOBODY, UINT64_MAX, 1), .err = -EINVAL),
@@ -284,8 +264,7 @@ static const struct row rows[] = {
 	/* Nodes that are unknown or in use: no error, nothing is dropped. */
 	ROW(PRUNE(no_nodes)), ROW(PRUNE(nobody)), ROW(PRUNE(in_use)),
 	/* The kernel takes 512 at a time. */
-	ROW(PRUNE(last_of_513), .stale = NAME(TOP)),
-	ROW(PRUNE(last_of_1025), .stale = NAME(TOP)),
+	ROW(PRUNE(last_of_513), .stale = NAME(TOP)), ROW(PRUNE(last_of_1025), .stale = NAME(TOP)),
 	ROW(PRUNE_COUNT(some_nodes, 0), .err = -EINVAL),
 	ROW(PRUNE_COUNT(some_nodes, 2), .err = -EINVAL),
 	ROW(PRUNE_COUNT(some_nodes, 0x20000003), .err = -EINVAL),	/* the same in 32 bits */
