@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * KUnit-managed threads
- */
+/* KUnit-managed threads */
 
 #include <linux/cpumask.h>
 #include <linux/delay.h>

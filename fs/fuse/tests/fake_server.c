@@ -42,9 +42,7 @@ static __printf(2, 3) void fuse_fake_complain(struct fuse_fake_server *server,
 	va_end(args);
 }
 
-/*
- * Nodes and names.
- */
+/* Nodes and names. */
 
 static struct fuse_fake_node *fuse_fake_node(struct fuse_fake_server *server, u64 nodeid)
 {
@@ -116,9 +114,7 @@ static bool fuse_fake_is_empty(struct fuse_fake_server *server, struct fuse_fake
 	return true;
 }
 
-/*
- * What the kernel has been told.
- */
+/* What the kernel has been told. */
 
 static void fuse_fake_untell(struct fuse_fake_server *server, struct fuse_fake_name *n,
 			     bool below)
@@ -163,9 +159,7 @@ static void fuse_fake_tell(struct fuse_fake_server *server, struct fuse_fake_nam
 	n->from = NULL;
 }
 
-/*
- * Requests. What handles them returns an error for the reply.
- */
+/* Requests. What handles them returns an error for the reply. */
 
 static const void *fuse_fake_in(struct fuse_req *req, unsigned int arg)
 {
@@ -496,9 +490,7 @@ static int fuse_fake_handle(struct fuse_fake_server *server, struct fuse_req *re
 	return op->fn ? op->fn(server, req, node) : op->err;
 }
 
-/*
- * Changes behind the kernel's back.
- */
+/* Changes behind the kernel's back. */
 
 /* Where a path leads; NULL if there is no such directory. */
 static struct fuse_fake_name *fuse_fake_at(struct fuse_fake_server *server, const char *path)
@@ -570,9 +562,7 @@ void fuse_fake_remove(struct fuse_fake_server *server, const char *path)
 		KUNIT_FAIL(server->test, "the server cannot remove %s", path);
 }
 
-/*
- * What a test asks.
- */
+/* What a test asks. */
 
 u64 fuse_fake_find(struct fuse_fake_server *server, u64 parent, const char *name)
 {
@@ -626,9 +616,7 @@ u64 fuse_fake_known(struct fuse_fake_server *server)
 	return 0;
 }
 
-/*
- * The queue of requests, which server->lock protects.
- */
+/* The queue of requests, which server->lock protects. */
 
 /* Does a hook stop this request there? Called with server->lock held. */
 static bool fuse_fake_stops(struct fuse_fake_server *server, struct fuse_req *req,

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * The mount, notifications, and what is checked after every test
- */
+/* The mount, notifications, and what is checked after every test */
 
 #include <linux/bvec.h>
 #include <linux/fs_context.h>
@@ -74,9 +72,7 @@ void fuse_fx_shuffle(void *params, size_t nr, size_t size)
 	}
 }
 
-/*
- * The file system type: what fs/fuse/virtio_fs.c is for virtiofs.
- */
+/* The file system type: what fs/fuse/virtio_fs.c is for virtiofs. */
 
 static int fuse_fx_fill_super(struct super_block *sb, struct fs_context *fsc)
 {
@@ -164,9 +160,7 @@ static bool fuse_fx_check_locks(struct fuse_fixture *fx)
 	return fuse_fx_check_tree(fx, fx->mnt->mnt_root, fuse_fx_check_lock);
 }
 
-/*
- * Notifications. Threads make them, too.
- */
+/* Notifications. Threads make them, too. */
 
 /* What is cached for this name now, or @below it, is stale when the notification is done. */
 static struct fuse_fx_call *fuse_fx_note(struct fuse_fixture *fx, u64 parent, const char *name,
@@ -270,9 +264,7 @@ int fuse_fx_do_inc_epoch(struct fuse_fx_op *op)
 	return err;
 }
 
-/*
- * What is checked at the end of a test.
- */
+/* What is checked at the end of a test. */
 
 static const char *fuse_fx_describe(struct dentry *dentry, char text[100])
 {

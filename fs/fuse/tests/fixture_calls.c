@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * System calls on the mounted file system, alone and in threads, and what the dcache holds
- */
+/* System calls on the mounted file system, alone and in threads, and what the dcache holds */
 
 #include <linux/errname.h>
 #include <linux/file.h>
@@ -225,9 +223,7 @@ FUSE_FX_DO(link, fuse_fx_change(op, FUSE_LINK))
 FUSE_FX_DO(unlink, fuse_fx_change(op, FUSE_UNLINK))
 FUSE_FX_DO(rmdir, fuse_fx_change(op, FUSE_RMDIR))
 
-/*
- * Threads.
- */
+/* Threads. */
 
 static int fuse_fx_thread(void *data)
 {
@@ -259,9 +255,7 @@ struct kunit_thread *fuse_fx_run_to(struct fuse_fixture *fx, int (*call)(struct 
 	return thread;
 }
 
-/*
- * What the dcache holds.
- */
+/* What the dcache holds. */
 
 static struct fuse_fx_held *fuse_fx_held(struct fuse_fixture *fx)
 {

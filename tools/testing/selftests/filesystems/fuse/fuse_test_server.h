@@ -89,9 +89,7 @@ static bool server_wait(sem_t *sem)
 	return !sem_timedwait(sem, &until);
 }
 
-/*
- * The tree.
- */
+/* The tree. */
 
 /* The nodeid of a path in @dir, or 0. */
 static fuse_ino_t server_find(fuse_ino_t dir, const char *path, size_t len)
@@ -162,9 +160,7 @@ static struct fuse_entry_param server_entry(fuse_ino_t ino)
 	};
 }
 
-/*
- * Requests.
- */
+/* Requests. */
 
 static void server_stop(void)
 {
@@ -321,9 +317,7 @@ static const struct fuse_lowlevel_ops fs_ops = {
 	.readdirplus	= fs_readdirplus,
 };
 
-/*
- * The mount.
- */
+/* The mount. */
 
 static void *server_loop(void *arg)
 {
@@ -432,9 +426,7 @@ static void server_end(struct __test_metadata *_metadata)
 	pthread_join(srv.watchdog, NULL);
 }
 
-/*
- * What a user sees.
- */
+/* What a user sees. */
 
 /* stat(), 0 or a negative error. */
 static int look(const char *path)

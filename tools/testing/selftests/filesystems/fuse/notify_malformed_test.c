@@ -23,9 +23,7 @@
 #define HEADER		sizeof(struct fuse_out_header)
 #define LONGEST		(PATH_MAX - 1)	/* name, if a request may have two pages */
 
-/*
- * What is cached. Up to TOP, these are the nodeids, which the server gives in this order.
- */
+/* What is cached. Up to TOP, these are the nodeids, which the server gives in this order. */
 
 enum { PARENT = ROOT + 1, INNER, SUB, LEAF, EMPTY, TOP, NONE, ABSENT, THINGS, NOBODY = 99 };
 
@@ -102,9 +100,7 @@ static void fill_cache(struct __test_metadata *_metadata)
 		TH_LOG("something does not stay cached");
 }
 
-/*
- * Messages.
- */
+/* Messages. */
 
 union arg {
 	struct fuse_notify_inval_entry_out entry;
@@ -303,9 +299,7 @@ static struct row as_delete(const struct row *row)
 	return delete;
 }
 
-/*
- * Every test is made with each kind of message.
- */
+/* Every test is made with each kind of message. */
 
 FIXTURE(notify) {
 	int fd;
@@ -570,9 +564,7 @@ TEST_F_TIMEOUT(notify, random, 600)
 	}
 }
 
-/*
- * When the kernel accepts a message, and from whom.
- */
+/* When the kernel accepts a message, and from whom. */
 
 /* Until INIT is answered, the kernel accepts only that answer. */
 TEST_F(notify, init_waits)
