@@ -2,10 +2,9 @@
 /*
  * KUnit-managed threads
  *
- * A second thread under the control of a test: start it, wait until it sleeps on a
- * lock or has ended, and join it within a limit. This turns a race into a sequence of
- * steps that a test spells out. A thread can also be stopped at any of its preemption
- * points, to see what happens if something else runs just there:
+ * A second thread under the control of a test, which starts it, waits until it sleeps on a lock
+ * or has ended, and joins it within a limit. A thread can also be stopped at any of its
+ * preemption points, to see what happens if something else runs just there:
  *
  *	for (point = 0; ; point++) {
  *		thread = kunit_thread_run_to(test, "thread", fn, data, point);
@@ -15,9 +14,8 @@
  *		kunit_thread_join(thread, &ret);
  *	}
  *
- * A preemption point is the start of a basic block, as the compiler sees it, of
- * a file in %CONFIG_KUNIT_POINTS_IN, if the thread can be preempted there:
- * interrupts and preemption are enabled, and its state is TASK_RUNNING.
+ * A preemption point is the start of a basic block of a file in %CONFIG_KUNIT_POINTS_IN, if
+ * interrupts and preemption are enabled there, and the thread's state is TASK_RUNNING.
  *
  * Only one thread, most often that of the test, may wait for other threads at a time.
  */
@@ -86,20 +84,17 @@ const char *kunit_points_missing(void);
  * kunit_thread_run_to() - Run a function in a thread of its own and stop it at a point
  * @test: The test context object.
  * @name: The name of the new thread.
- * @fn: The function to run. It may use expectations on @test; assertions end
- *      only the thread, so leave them to the test itself.
- * @data: The argument of @fn; it has to live until the thread has been joined.
- *        The stack of the test does not live that long: an assertion ends it.
+ * @fn: The function to run. It may use expectations on @test; an assertion ends only the thread.
+ * @data: The argument of @fn; it has to live until the thread has been joined, so not on the
+ *        stack of the test, which an assertion ends.
  * @point: The point to stop at: 0 is the first one that the thread comes to. Unless it
  *         is %KUNIT_NO_POINT, kunit_points_missing() has to return NULL.
  *
- * While the thread is stopped it keeps its locks. When the test ends, also by an
- * assertion, all its stopped threads go on, and then each thread is joined. If one does
- * not end within the limit, the test fails and the thread is left behind, as nothing
- * ends an uninterruptible wait from outside. To prevent this, release what the thread
- * waits for in an action of kunit_add_action() that is added after the thread was
- * started: it runs before the thread is joined. No action can release a lock that the
- * test itself holds: make no assertion while it is held.
+ * While the thread is stopped it keeps its locks. When the test ends, also by an assertion, all
+ * its stopped threads go on, and then each thread is joined. One that does not end within the
+ * limit is left behind, and the test fails. To prevent this, release what the thread waits for
+ * in an action of kunit_add_action() that is added after the thread was started: it runs before
+ * the thread is joined. While the test itself holds a lock, it makes no assertion.
  *
  * Return: the thread, never NULL and never an error pointer: a failure to start
  * it aborts the test.
@@ -115,9 +110,8 @@ static inline struct kunit_thread *kunit_thread_run(struct kunit *test, const ch
 }
 
 /*
- * Wait until a thread has ended, is stopped at its point, or sleeps. Any sleep counts,
- * even a short one, such as the wait for a work item: the caller has to know whether
- * it will end by itself. When the thread still runs after the limit, the test fails.
+ * Wait until a thread has ended, is stopped at its point, or sleeps. Any sleep counts, even a
+ * short one. When the thread still runs after the limit, the test fails.
  */
 enum kunit_thread_state kunit_thread_wait(struct kunit_thread *thread);
 

@@ -49,11 +49,7 @@ static void unreferenced(struct kunit *test)
 	KUNIT_ASSERT_NE(test, addr, 0);
 	user = (char __user *)addr;
 
-	/*
-	 * kmemleak passes over what is younger than five seconds, and takes a
-	 * checksum of what looks leaked first: only what does not change until
-	 * the next scan is reported.
-	 */
+	/* What is younger than five seconds is no leak yet, and the first scan takes checksums. */
 	msleep(5100);
 	KUNIT_ASSERT_EQ(test, 0, copy_to_user(user, "scan", 5));
 	for (i = 0; i < 2; i++, pos = 0)

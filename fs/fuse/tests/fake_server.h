@@ -2,12 +2,10 @@
 /*
  * A FUSE server inside the kernel, for tests
  *
- * It takes the place of a daemon behind /dev/fuse. Requests reach it through
- * struct fuse_iqueue_ops, as they reach virtiofs. It answers them from a small tree
- * of names, in the context of the caller, or in a work item if nobody waits for the
- * answer. A test changes that tree without telling the kernel, counts what the
- * kernel asks, and stops the server before it handles a request, or after that, to
- * hold the caller in the middle of a system call.
+ * Requests reach it through struct fuse_iqueue_ops, as they reach virtiofs. It answers them
+ * from a tree of names, in the context of the caller, or in a work item if nobody waits for the
+ * answer. A test changes that tree without telling the kernel, counts what the kernel asks, and
+ * stops the server before it handles a request, or after that, which holds the caller.
  *
  * Paths are relative to the root and have no leading slash: "dir/file".
  */

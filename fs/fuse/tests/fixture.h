@@ -2,10 +2,9 @@
 /*
  * A mounted FUSE file system with a fake server behind it
  *
- * A test fills the kernel's cache through system calls (fuse_fx_stat() and
- * friends), notifies the kernel as a server would (fuse_fx_inval() and friends)
- * and looks again. After every test the fixture checks what has to hold whatever
- * the test did, see enum fuse_fx_property.
+ * A test fills the kernel's cache through system calls such as fuse_fx_stat(), notifies as a
+ * server would, with fuse_fx_inval() say, and looks again. After every test the fixture checks
+ * what has to hold whatever the test did, see enum fuse_fx_property.
  *
  * Paths are relative to the root of the mount: "dir/file".
  */
@@ -20,10 +19,9 @@
 
 enum fuse_fx_property {
 	/*
-	 * No lookup of a name that was notified, no listing and no stat of its directory
-	 * gets what the server said before the notification, from the cache or by a reply
-	 * that came later. If the name is renamed after the notification, or while it runs
-	 * and has found the entry, a lookup of the new name does not, either.
+	 * No lookup of a name that was notified, no listing and no stat of its directory gets what
+	 * the server said before, from the cache or by a reply that came later; nor does a lookup
+	 * of the new name, if it is renamed later, or when the notification has found the entry.
 	 */
 	FUSE_FX_FRESH,
 	/* Every other name is still answered from the cache. */
@@ -32,10 +30,7 @@ enum fuse_fx_property {
 	FUSE_FX_QUIET,
 	/* Locks are free, reference counts are as before, the mount can go. */
 	FUSE_FX_BALANCED,
-	/*
-	 * What a notification returns is right for what was cached at some time while it
-	 * ran. This and the next are for tests with more than one thread to check.
-	 */
+	/* What a notification returns is right for what was cached at some time while it ran. */
 	FUSE_FX_SERIAL,
 	/* INVAL_ENTRY, and others where the test says so, do not wait for a request. */
 	FUSE_FX_NEVER_WAITS,
@@ -85,29 +80,17 @@ void fuse_fx_exit(struct kunit *test);
 /* For a test that makes several fixtures, one after the other: the end of one. */
 void fuse_fx_end(struct kunit *test);
 
-/*
- * The name of a test that left a lock or a thread behind, or NULL. Those after it are
- * skipped: they would fail for the same reason, and take long.
- */
+/* The name of a test that left a lock or a thread behind, or NULL: those after it are skipped. */
 extern const char *fuse_fx_left_behind;
 
-/*
- * A property does not hold, and the test fails. Only the first two of a fixture, or of
- * all fixtures of a test, are reported. Returns false.
- */
+/* A property does not hold: the test fails, and reports the first two of these. Returns false. */
 __printf(3, 4) bool fuse_fx_broken(struct fuse_fixture *fx, enum fuse_fx_property property,
 				   const char *fmt, ...);
 
-/*
- * Shuffle the parameters of a test, if there is a fuse_kunit.seed=: none may depend on
- * what another leaves behind.
- */
+/* Shuffle the parameters of a test, if there is a fuse_kunit.seed=. */
 void fuse_fx_shuffle(void *params, size_t nr, size_t size);
 
-/*
- * Cache some names that no test touches, and that must still be answered from the cache
- * after the test. @dir ends with a slash, or is "" for the root.
- */
+/* Cache names that have to stay cached. @dir ends with a slash, or is "" for the root. */
 void fuse_fx_add_neighbours(struct fuse_fixture *fx, const char *dir);
 /* "-ENOENT", or "0" */
 const char *fuse_fx_errname(int err);
@@ -192,10 +175,7 @@ bool fuse_fx_lists(struct fuse_fixture *fx, const char *path, const char *name);
  */
 struct dentry *fuse_fx_lookup_at(struct fuse_fixture *fx, u64 dir, const char *name);
 
-/*
- * Write what follows struct fuse_out_header, and a name unless that is NULL. Returns what
- * fuse_notify() returned.
- */
+/* Send what follows struct fuse_out_header, and a name unless that is NULL, to fuse_notify(). */
 int fuse_fx_send(struct fuse_fixture *fx, enum fuse_notify_code code, const void *data,
 		 size_t size, const char *name);
 
@@ -230,10 +210,7 @@ struct dentry *fuse_fx_hold_cached(struct fuse_fixture *fx, struct dentry *dir,
 /* Returns an open file, or an error pointer. */
 struct file *fuse_fx_open(struct fuse_fixture *fx, const char *path, int flags);
 
-/*
- * What is hashed for this name, expired or not, or 0. Only this tells a dentry that was
- * unhashed from one that was only expired.
- */
+/* What is hashed for this name, expired or not, or 0. */
 enum fuse_fx_cached {
 	FUSE_FX_CACHED		= BIT(0),	/* positive or negative */
 	FUSE_FX_POSITIVE	= BIT(1),

@@ -1,20 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of fuse_reverse_inval_entry(): a server tells the kernel that a
- * name it may have cached is stale.
- *
- * Each test fills the cache through system calls, notifies, and looks again.
- * The fixture checks after every test that the notified name is fresh, that all
- * other names are still cached, that no notification sent a request, and that all
- * locks and references are back.
+ * KUnit tests of fuse_reverse_inval_entry(): a server tells the kernel that a name it may have
+ * cached is stale. Each test fills the cache through system calls, notifies, and looks again.
  */
 
 #include "fixture.h"
 
 /*
- * The bug report of 2026-05-30: a lookup of "config" finds nothing and that is
- * cached for long; the server makes "config" visible and says so; stat() has to
- * find it.
+ * The bug report of 2026-05-30: a lookup of "config" finds nothing and that is cached for long;
+ * the server makes "config" visible and says so; stat() has to find it.
  */
 static void negative(struct kunit *test)
 {

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of fuse_reverse_inval_entry() while a request is not answered yet: the
- * answer is from before the notification, or the task that sent the request holds a lock.
- *
- * Each test fills the cache, stops a request at the fake server, notifies, has the
- * answer arrive, and looks again. What the fixture checks after every test is
- * in fixture.h. fuse_inval_race_all does the same at every point of many calls.
+ * KUnit tests of fuse_reverse_inval_entry() while a request is not answered yet: the answer is
+ * from before the notification, or the task that sent the request holds a lock. Each test fills
+ * the cache, stops a request at the fake server, notifies, has the answer arrive, and looks again.
  */
 
 #include <linux/namei.h>

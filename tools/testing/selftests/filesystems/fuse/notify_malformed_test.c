@@ -3,14 +3,11 @@
  * FUSE notifications as a server writes them to /dev/fuse, byte by byte: good ones,
  * ones about nothing, and ones that no server should write.
  *
- * A small tree is cached in full: names, absent names, attributes, data. A message is
- * written, and then everything is looked at again. What the server is asked for must
- * be exactly what the message made stale: nothing after one that is refused.
- *
- * The messages are rows of a table. And one good message of each kind is cut, and
- * changed at random; and it is sent at unusual times: before INIT is answered, during
- * and after an unmount, from other namespaces. The environment says how many random
- * messages there are, and which:
+ * A small tree is cached in full: names, absent names, attributes, data. A message is written,
+ * and then everything is looked at again. What the server is asked for must be exactly what the
+ * message made stale: nothing after one that is refused. The messages are rows of a table; and
+ * one good message of each kind is cut, changed at random, and sent at unusual times. The
+ * environment says how many random messages there are, and which:
  *
  *   FUSE_FUZZ_COUNT=20000 FUSE_FUZZ_SEED=7 ./notify_malformed_test -t random
  */
