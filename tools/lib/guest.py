@@ -8,6 +8,7 @@ import glob
 import os
 import re
 import selectors
+import shutil
 import subprocess
 import tempfile
 import time
@@ -67,7 +68,11 @@ def build_selftests(kernel: Kernel) -> list[str]:
     sources = glob.glob(os.path.join(ROOT, SELFTESTS, "*_test.c"))
     programs = sorted(os.path.join(output, os.path.basename(source)[:-2]) for source in sources)
     if programs:
-        build(kernel, output, "make", "-C", os.path.join(kernel.src, SELFTESTS), f"OUTPUT={output}", *programs)
+        headers = os.path.join(output, "include")
+        os.makedirs(os.path.join(headers, "linux"), exist_ok=True)
+        shutil.copy(os.path.join(kernel.src, "include/uapi/linux/fuse.h"), os.path.join(headers, "linux"))
+        build(kernel, output, "make", "-C", os.path.join(kernel.src, SELFTESTS), f"OUTPUT={output}",
+              f"KHDR_INCLUDES=-isystem {headers}", *programs)
     return programs
 
 

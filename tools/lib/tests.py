@@ -121,6 +121,7 @@ class Plan:
     def run_test(self, lane: int, test: str) -> None:
         if self.stopped:
             return
+        print(f"[{lane}] {test} ...", flush=True)
         started = time.monotonic()
         self.children[lane] = child = subprocess.Popen(
             [sys.executable, self.script, "--alone", test], text=True, errors="replace",
