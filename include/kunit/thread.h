@@ -80,6 +80,12 @@ enum kunit_thread_state {
  */
 const char *kunit_points_missing(void);
 
+/*
+ * Until the test ends, call @look at each point of all tasks, also where nothing can stop, such
+ * as under a spinlock: it sees what another CPU could see there. @data lives as long as @test.
+ */
+void kunit_points_look(struct kunit *test, void (*look)(void *data), void *data);
+
 /**
  * kunit_thread_run_to() - Run a function in a thread of its own and stop it at a point
  * @test: The test context object.

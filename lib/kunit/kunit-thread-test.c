@@ -25,6 +25,7 @@ struct thread_test {
 	int counter;
 	spinlock_t lock;		/* where a thread cannot be stopped */
 	enum { BEFORE_LOCK, IN_LOCK, BEHIND_LOCK } place;
+	unsigned int seen;		/* places, as bits */
 };
 
 /* What the threads do. */
@@ -87,6 +88,13 @@ static int spin(void *data)
 	spin_unlock(&tt->lock);
 	do_nothing();
 	return 0;
+}
+
+static void see_place(void *data)
+{
+	struct thread_test *tt = data;
+
+	tt->seen |= BIT(tt->place);
 }
 
 /* Every kind of wait is over when the thread is, before and after it is joined. */
@@ -181,6 +189,7 @@ static void cleans_up(struct kunit *test)
 /*
  * A run that is not stopped, one that is stopped at all points, and one for each of them
  * see the same: points in front of a spinlock and behind it, but none while it is held.
+ * But what looks at all points comes to those, too.
  */
 static void stops_at_each_point(struct kunit *test)
 {
@@ -196,6 +205,7 @@ static void stops_at_each_point(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, thread->where);
 	points = thread->points;
 
+	kunit_points_look(test, see_place, tt);
 	whole = kunit_thread_run_to(test, "whole", spin, tt, 0);
 	for (point = 0; point < points; point++) {
 		KUNIT_ASSERT_EQ(test, kunit_thread_wait(whole), KUNIT_THREAD_STOPPED);
@@ -212,6 +222,7 @@ static void stops_at_each_point(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, kunit_thread_wait(whole), KUNIT_THREAD_ENDED);
 	KUNIT_EXPECT_EQ(test, places, BIT(BEFORE_LOCK) | BIT(BEHIND_LOCK));
+	KUNIT_EXPECT_EQ(test, tt->seen, places | BIT(IN_LOCK));
 }
 
 /* The update of one thread is lost if the other one comes between load and store. */

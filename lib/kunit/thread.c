@@ -18,14 +18,25 @@
 
 static LIST_HEAD(kunit_point_threads);
 static DEFINE_SPINLOCK(kunit_point_lock);
+static void (*kunit_point_look)(void *data);
+static void *kunit_point_data;
 
 #ifdef CONFIG_KUNIT_POINTS
 /* The compiler puts a call of it into every basic block of an instrumented file. */
 void __sanitizer_cov_trace_pc(void);
 void notrace __sanitizer_cov_trace_pc(void)
 {
+	static bool looks;
 	struct kunit_thread *thread;
 
+	if (unlikely(kunit_point_look)) {
+		/* What looks may have points itself. */
+		if (looks)
+			return;
+		looks = true;
+		kunit_point_look(kunit_point_data);
+		looks = false;
+	}
 	/* Most of the kernel returns here; and with preemption off nothing can stop. */
 	if (likely(list_empty(&kunit_point_threads)) || preempt_count())
 		return;
@@ -59,6 +70,19 @@ const char *kunit_points_missing(void)
 	return NULL;
 }
 EXPORT_SYMBOL_GPL(kunit_points_missing);
+
+static void kunit_points_look_away(void *unused)
+{
+	kunit_point_look = NULL;
+}
+
+void kunit_points_look(struct kunit *test, void (*look)(void *data), void *data)
+{
+	kunit_point_data = data;
+	kunit_point_look = look;
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, kunit_points_look_away, NULL));
+}
+EXPORT_SYMBOL_GPL(kunit_points_look);
 
 void kunit_thread_go_on(struct kunit_thread *thread, unsigned long point)
 {
