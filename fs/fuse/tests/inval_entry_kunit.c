@@ -62,24 +62,54 @@ static void expired(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, d_unhashed(file));
 }
 
+static const struct unhashed_param {
+	const char *name;
+	unsigned int flags;
+} unhashed_params[] = {
+	{ "renamed" },
+	{ "exchanged", RENAME_EXCHANGE },
+};
+
+KUNIT_ARRAY_PARAM_DESC(unhashed, unhashed_params, name);
+
 /*
  * A file system that is mounted on this one, such as overlayfs, may keep a dentry after it
- * was unhashed, and revalidate it. That does not get what is older than a notification.
+ * was unhashed, and revalidate it: the server is asked once, until the name is notified again.
  */
 static void unhashed(struct kunit *test)
 {
+	const struct unhashed_param *param = test->param_value;
 	struct fuse_fixture *fx = test->priv;
-	struct inode *root = d_inode(fx->mnt->mnt_root);
-	struct dentry *file;
+	struct inode *root = d_inode(fx->mnt->mnt_root), *dir;
+	struct dentry *file, *other;
+	unsigned int lookups;
 
+	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/other", S_IFREG | 0644);
+	other = fuse_fx_hold(fx, "dir/other");
+	dir = d_inode(other->d_parent);
 	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
 	file = fuse_fx_hold(fx, "file");
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "file"), 0);
-	file->d_op->d_revalidate(root, &file->d_name, file, 0);
+	lookups = fuse_fake_requests(fx->server, FUSE_LOOKUP);
+	KUNIT_EXPECT_EQ(test, file->d_op->d_revalidate(root, &file->d_name, file, 0), 1);
+	KUNIT_EXPECT_EQ(test, file->d_op->d_revalidate(root, &file->d_name, file, 0), 1);
+	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_LOOKUP), lookups + 1);
 
 	fuse_fake_remove(fx->server, "file");
+	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
 	fuse_fx_inval(fx, FUSE_ROOT_ID, "file");
 	KUNIT_EXPECT_NE(test, file->d_op->d_revalidate(root, &file->d_name, file, 0), 1);
+
+	/* A rename that had found it before it was unhashed, which hashes it again. */
+	inode_lock_nested(root, I_MUTEX_PARENT);
+	inode_lock_nested(dir, I_MUTEX_PARENT2);
+	FUSE_EXPECT_ERR(test, param->flags ?
+			dir->i_op->rename(&nop_mnt_idmap, dir, other, root, file, param->flags) :
+			root->i_op->rename(&nop_mnt_idmap, root, file, dir, other, 0), 0);
+	inode_unlock(dir);
+	inode_unlock(root);
+	KUNIT_EXPECT_NE(test, fuse_fx_asks(fx, FUSE_LOOKUP, "dir/other"), 0);
 	/* The answers are about what no lookup finds: they need not be cached. */
 	fuse_fake_take_back(fx->server, FUSE_ROOT_ID, "file", false);
 }
@@ -134,12 +164,15 @@ static void renamed(struct kunit *test)
 }
 
 /*
- * Another link to the node stays cached, with its attributes. A delete sets i_nlink to 0,
- * and the next stat() asks the server how many links are left.
+ * Another link to the node stays cached, with its attributes. After a delete, the next stat()
+ * asks the server how many links are left; to make another one need not wait for that.
  */
 static void hard_link(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
+	struct dentry *two;
+	struct kstat stat;
+	struct path path;
 	u64 nodeid;
 
 	nodeid = fuse_fake_add(fx->server, "one", S_IFREG | 0644);
@@ -155,7 +188,7 @@ static void hard_link(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "one"), 0);
 	fuse_fake_remove(fx->server, "one");
 	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, nodeid, "one", 0), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "two"), 1);
+	/* Before anybody has asked how many links are left. */
 	FUSE_EXPECT_ERR(test, fuse_fx_link(fx, "two", "three"), 0);
 
 	/* It asks also if the deleted name is not cached, or cached as absent. */
@@ -165,6 +198,28 @@ static void hard_link(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "four"), -ENOENT);
 	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, nodeid, "four", 0), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "two"), 1);
+
+	/* And if the kernel has got the new number before the delete: that link stays. */
+	two = fuse_fx_hold(fx, "two");
+	fuse_fake_remove(fx->server, "three");
+	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, nodeid), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "two"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, nodeid, "three", 0), 0);
+	KUNIT_EXPECT_EQ(test, d_inode(two)->i_nlink, 1);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "two"), 1);
+
+	/* The last one that is cached, other than by a dentry that is unhashed, is the last. */
+	fuse_fake_link(fx->server, "two", "five");
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "two"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "two"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, nodeid), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "two"), 0);
+	fuse_fake_remove(fx->server, "two");
+	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, nodeid, "two", 0), 0);
+	KUNIT_EXPECT_EQ(test, d_inode(two)->i_nlink, 0);
+	path = (struct path) { .mnt = fx->mnt, .dentry = two };
+	FUSE_EXPECT_ERR(test, vfs_getattr(&path, &stat, STATX_NLINK, 0), 0);
+	KUNIT_EXPECT_EQ(test, stat.nlink, 1);
 }
 
 /*
@@ -364,7 +419,7 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(negative_not_cached),
 	KUNIT_CASE(positive),
 	KUNIT_CASE(expired),
-	KUNIT_CASE(unhashed),
+	KUNIT_CASE_PARAM(unhashed, unhashed_gen_params),
 	KUNIT_CASE(tmpfile),
 	KUNIT_CASE(renamed),
 	KUNIT_CASE(hard_link),
