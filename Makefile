@@ -49,12 +49,10 @@ help:
 check mutants repeat bench-loop: deps := build
 selftest matrix soak series: deps := selftest
 coverage bench test: deps = $@
-series-check: deps := series
 command = $@
 check: command := judge
 mutants: command := mutate
 bench-loop: command := bench loop
-series-check: command := series && tools/series --check
 repeat: command := judge
 repeat: N ?= 1000
 soak: command := selftest
@@ -62,8 +60,11 @@ soak: PROFILE ?= debug,smp
 soak: MINUTES ?= 10
 matrix: fix = $(foreach one,$(FIX),--fix '$(one)')
 
-check selftest matrix mutants coverage repeat soak bench bench-loop series series-check test:
+check selftest matrix mutants coverage repeat soak bench bench-loop series test:
 	@tools/deps $(deps) && tools/$(command) $(options)
+
+series-check: series
+	@tools/deps series && tools/series --check $(call option,KDIR,kdir) $(call option,TIMEOUT,timeout)
 
 clean:
 	rm -rf $(if $(PROFILE),build/*/src/kunit-'$(PROFILE)' build/test-*,build)

@@ -34,7 +34,7 @@ enum fuse_fx_property {
 	FUSE_FX_SERIAL,
 	/* INVAL_ENTRY, and others where the test says so, do not wait for a request. */
 	FUSE_FX_NEVER_WAITS,
-	/* The server has no complaint, see fuse_fake_complaint(). */
+	/* The server has no complaint, see struct fuse_fake_server. */
 	FUSE_FX_SERVER,
 	FUSE_FX_PROPERTIES
 };

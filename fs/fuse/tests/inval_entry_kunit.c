@@ -107,6 +107,13 @@ static void unhashed(struct kunit *test)
 	FUSE_EXPECT_ERR(test, param->flags ?
 			dir->i_op->rename(&nop_mnt_idmap, dir, other, root, file, param->flags) :
 			root->i_op->rename(&nop_mnt_idmap, root, file, dir, other, 0), 0);
+	/* As vfs_rename() does */
+	if (!(root->i_sb->s_type->fs_flags & FS_RENAME_DOES_D_MOVE)) {
+		if (param->flags)
+			d_exchange(other, file);
+		else
+			d_move(file, other);
+	}
 	inode_unlock(dir);
 	inode_unlock(root);
 	KUNIT_EXPECT_NE(test, fuse_fx_asks(fx, FUSE_LOOKUP, "dir/other"), 0);

@@ -282,7 +282,8 @@ static void look_at_size(void *data)
 {
 	struct late_look *look = data;
 
-	look->old |= !(READ_ONCE(get_fuse_inode(look->inode)->inval_mask) & STATX_SIZE) &&
+	if (look->inode)
+		look->old |= !(READ_ONCE(get_fuse_inode(look->inode)->inval_mask) & STATX_SIZE) &&
 		     i_size_read(look->inode) != look->size;
 }
 
@@ -555,18 +556,20 @@ static void late_answer_kept(struct kunit *test)
  */
 static void late_answer_elsewhere(struct kunit *test)
 {
+	static const char * const paths[] = { "dir/file0", "dir/file1", "dir/file2" };
 	struct fuse_fixture *fx = test->priv;
 	u64 dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	struct fuse_fake_hook *hold;
 	struct kunit_thread *looks;
 	bool asks = true;
-	char path[16];
-	struct fuse_fx_op stat = { .path = { path } };
+	struct fuse_fx_op stat = {};
+	const char *path;
 	int try;
 
 	fuse_fx_hold(fx, "dir");
-	for (try = 0; asks && try < 3; try++) {
-		snprintf(path, sizeof(path), "dir/file%d", try);
+	for (try = 0; asks && try < ARRAY_SIZE(paths); try++) {
+		path = paths[try];
+		stat.path[0] = path;
 		fuse_fake_add(fx->server, path, S_IFREG | 0644);
 		hold = fuse_fake_hold(fx->server, FUSE_LOOKUP, 0, FUSE_FAKE_STOP_BEHIND);
 		looks = fuse_fx_run_to(fx, fuse_fx_do_stat, &stat, hold);
@@ -837,6 +840,13 @@ static void create_hashed(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, !!(fuse_fx_cached(fx, late.dir, "file") & FUSE_FX_POSITIVE), ended);
 }
 
+/* What look_at_size() looks at goes with the mount. */
+static void late_exit(struct kunit *test)
+{
+	late_look.inode = NULL;
+	fuse_fx_exit(test);
+}
+
 static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE_PARAM(late_answer, late_gen_params),
 	KUNIT_CASE_PARAM(late_attributes, late_attributes_gen_params),
@@ -860,7 +870,7 @@ static struct kunit_case fuse_inval_late_cases[] = {
 static struct kunit_suite fuse_inval_late_suite = {
 	.name		= "fuse_inval_late",
 	.init		= fuse_fx_init_neighbours,
-	.exit		= fuse_fx_exit,
+	.exit		= late_exit,
 	.test_cases	= fuse_inval_late_cases,
 };
 
