@@ -81,8 +81,9 @@ enum kunit_thread_state {
 const char *kunit_points_missing(void);
 
 /*
- * Until the actions of @test run, call @look at each point of all tasks, also where nothing can stop, such
- * as under a spinlock: it sees what another CPU could see there. @data lives as long as @test.
+ * Until the actions of @test run, which is after its suite's exit(), call @look at each point of
+ * all tasks, also where nothing can stop, such as under a spinlock: it sees what another CPU
+ * could see there. @data lives as long as that.
  */
 void kunit_points_look(struct kunit *test, void (*look)(void *data), void *data);
 
