@@ -33,6 +33,7 @@ struct late {
 	u64 nodeid;			/* of "dir/file", if it is there */
 	struct fuse_fx_op notify;
 	struct rw_semaphore *rwsem;	/* that it waits for: the call holds it */
+	struct fuse_fake_hook *hold;	/* its request, until this is unhooked */
 	struct kunit_thread *caller;
 	struct kunit_thread *server;	/* if it notifies in notify_sleeps() */
 };
@@ -83,9 +84,8 @@ static void late_begin(struct late *late, struct kunit *test, const struct late_
 	}
 	late->rwsem = &d_inode(param->opcode == FUSE_SETATTR ? late->file : late->dir)->i_rwsem;
 	/* With LOOKUP_REVAL there is a LOOKUP of the directory first. */
-	late->caller = fuse_fx_run_to(fx, param->call, &call,
-				      fuse_fake_hold(fx->server, param->opcode,
-						     param->flags == LOOKUP_REVAL, stop));
+	late->hold = fuse_fake_hold(fx->server, param->opcode, param->flags == LOOKUP_REVAL, stop);
+	late->caller = fuse_fx_run_to(fx, param->call, &call, late->hold);
 }
 
 /* Join a thread, and expect what its call returns. */
@@ -376,11 +376,13 @@ static const struct link_param {
 	bool removed;		/* another link is, so that i_nlink is the same afterwards */
 	bool looked_at;
 	bool answered;		/* the LINK is, before the GETATTR */
+	bool third;		/* another GETATTR, from before the LINK, is answered last */
 } link_params[] = {
 	{ "more links", false, true },
 	{ "as many links", true, true },
 	{ "not looked at", false, false },
 	{ "answered first", false, true, true },
+	{ "third answer", false, true, .third = true },
 };
 
 KUNIT_ARRAY_PARAM_DESC(link, link_params, name);
@@ -397,18 +399,34 @@ static void link_overtaken(struct kunit *test)
 	const struct link_param *param = test->param_value;
 	struct fuse_fixture *fx = test->priv;
 	struct fuse_fx_op getattr = { fx, .path = { "dir/file" } };
+	struct kunit_thread *third = NULL;
+	struct path path;
+	struct kstat stat;
+	unsigned int asked;
 	struct late late;
 
 	late_begin(&late, test, &link,
 		   param->answered ? FUSE_FAKE_STOP_BEHIND : FUSE_FAKE_STOP_BEFORE);
 	fx->server->file_size += param->answered;
 	FUSE_EXPECT_ERR(test, fuse_fx_do_getattr(&getattr), 0);
+	if (param->third)
+		third = fuse_fx_run_to(fx, fuse_fx_do_getattr, &getattr,
+				       fuse_fake_hold(fx->server, FUSE_GETATTR, 0,
+						      FUSE_FAKE_STOP_BEHIND));
 	fx->server->file_size += !param->answered;
 	if (param->removed)
 		fuse_fake_remove(fx->server, "link");
-	fuse_fake_let_go(fx->server);
+	fuse_fake_unhook(late.hold);
 	expect_return(fx, late.caller, "link", 0);
+	fuse_fake_let_go(fx->server);
+	if (third)
+		expect_return(fx, third, "getattr", 0);
 	if (param->looked_at) {
+		/* What LINK has said is older or newer than the owner in the other answer. */
+		path = (struct path) { .mnt = fx->mnt, .dentry = late.file };
+		asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
+		FUSE_EXPECT_ERR(test, vfs_getattr(&path, &stat, STATX_UID, 0), 0);
+		KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
 		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
 		KUNIT_EXPECT_EQ(test, d_inode(late.file)->i_nlink, param->removed ? 2 : 3);
 		KUNIT_EXPECT_EQ(test, i_size_read(d_inode(late.file)), fx->server->file_size);
@@ -529,59 +547,62 @@ static void late_answer_waits(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "dir/sub"), 0);
 }
 
-/* What a lookup has found is not dropped if it was expired meanwhile, but asked for again. */
+/* Notifications that leave the dentry in place, and those that are about something else. */
+static const struct late_param kept_params[] = {
+	{ "expired", fuse_fx_do_stat, { "dir/file" }, FUSE_LOOKUP, .there = true,
+	  .notification = FUSE_EXPIRE_ONLY },
+	{ "elsewhere", fuse_fx_do_stat, { "dir/file" }, FUSE_LOOKUP, .there = true,
+	  .notified = "file" },
+};
+
+KUNIT_ARRAY_PARAM_DESC(kept, kept_params, name);
+
+/* What a lookup has found is not dropped: it is asked for again if that was notified. */
 static void late_answer_kept(struct kunit *test)
 {
-	static const struct late_param lookup = {
-		"lookup", fuse_fx_do_stat, { "dir/file" }, FUSE_LOOKUP, .there = true,
-		.notification = FUSE_EXPIRE_ONLY,
-	};
+	const struct late_param *param = test->param_value;
 	struct fuse_fixture *fx = test->priv;
 	struct dentry *file;
 	struct late late;
 
-	late_begin(&late, test, &lookup, FUSE_FAKE_STOP_BEHIND);
+	late_begin(&late, test, param, FUSE_FAKE_STOP_BEHIND);
+	notify_meanwhile(fx, late.notify, -ENOENT);
+	/* Another name in this directory, too: else the version of the name does not matter. */
+	late.notify.path[0] = "new";
+	late.notify.parent = get_node_id(d_inode(late.dir));
 	notify_meanwhile(fx, late.notify, -ENOENT);
 	fuse_fake_let_go(fx->server);
 	kunit_thread_join(late.caller, NULL);
 	file = fuse_fx_hold_cached(fx, late.dir, "file");
 	KUNIT_ASSERT_NOT_NULL(test, file);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
+	if (param->notification)
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
 	KUNIT_EXPECT_FALSE(test, d_unhashed(file));
 }
 
 /*
- * What is notified is the same name in another directory, and another name in this one. The
- * answer is believed; but names may share what a fix counts, which hardly happens three times.
+ * A name that leads to another node now is notified while RENAME of it is at the server. An
+ * answer from before that is not believed of the new name, though that was not notified.
  */
-static void late_answer_elsewhere(struct kunit *test)
+static void late_answer_renamed(struct kunit *test)
 {
-	static const char * const paths[] = { "dir/file0", "dir/file1", "dir/file2" };
+	struct fuse_fx_op rename = { .path = { "dir/file", "dir/new" } };
 	struct fuse_fixture *fx = test->priv;
-	u64 dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	struct fuse_fake_hook *hold;
-	struct kunit_thread *looks;
-	bool asks = true;
-	struct fuse_fx_op stat = {};
-	const char *path;
-	int try;
+	struct kunit_thread *renames;
+	struct late late;
 
-	fuse_fx_hold(fx, "dir");
-	for (try = 0; asks && try < ARRAY_SIZE(paths); try++) {
-		path = paths[try];
-		stat.path[0] = path;
-		fuse_fake_add(fx->server, path, S_IFREG | 0644);
-		hold = fuse_fake_hold(fx->server, FUSE_LOOKUP, 0, FUSE_FAKE_STOP_BEHIND);
-		looks = fuse_fx_run_to(fx, fuse_fx_do_stat, &stat, hold);
-		notify_meanwhile(fx, (struct fuse_fx_op) { .path = { kbasename(path) },
-				 .parent = FUSE_ROOT_ID }, -ENOENT);
-		notify_meanwhile(fx, (struct fuse_fx_op) { .path = { "new" }, .parent = dir },
-				 -ENOENT);
-		fuse_fake_unhook(hold);
-		expect_return(fx, looks, "stat", 0);
-		asks = fuse_fx_asks(fx, FUSE_LOOKUP, path);
-	}
-	KUNIT_EXPECT_FALSE(test, asks);
+	late_begin(&late, test, &overtaking_params[0], FUSE_FAKE_STOP_BEHIND);
+	hold = fuse_fake_hold(fx->server, FUSE_RENAME, 0, FUSE_FAKE_STOP_BEFORE);
+	renames = fuse_fx_run_to(fx, fuse_fx_do_rename, &rename, hold);
+	fuse_fake_remove(fx->server, "dir/file");
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	notify_meanwhile(fx, late.notify, 0);
+	fuse_fake_unhook(hold);
+	expect_return(fx, renames, "rename", 0);
+	fuse_fake_let_go(fx->server);
+	kunit_thread_join(late.caller, NULL);
+	KUNIT_EXPECT_NE(test, fuse_fx_asks(fx, FUSE_LOOKUP, "dir/new"), 0);
 }
 
 static const struct listing_param {
@@ -759,7 +780,7 @@ static void delete_looked_up(struct kunit *test)
 	if (looks)
 		kunit_thread_join(looks, NULL);
 	positive = fuse_fx_cached(fx, late.dir, "file") & FUSE_FX_POSITIVE;
-	late_expect(fx, "'file' has two links", d_inode(late.file)->i_nlink > 1, positive);
+	late_expect_links(fx, late.file, positive ? 2 : 1);
 }
 
 /* What gives the name to another node, or takes it away, while a delete waits. */
@@ -856,8 +877,8 @@ static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE(late_answer_moved),
 	KUNIT_CASE_PARAM(late_answer_overtaken, overtaking_gen_params),
 	KUNIT_CASE(late_answer_waits),
-	KUNIT_CASE(late_answer_kept),
-	KUNIT_CASE(late_answer_elsewhere),
+	KUNIT_CASE_PARAM(late_answer_kept, kept_gen_params),
+	KUNIT_CASE(late_answer_renamed),
 	KUNIT_CASE_PARAM(late_listing, listing_gen_params),
 	KUNIT_CASE_PARAM(delete_looked_up, delete_looked_up_gen_params),
 	KUNIT_CASE_PARAM(delete_waits, delete_gen_params),
