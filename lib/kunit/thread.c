@@ -203,8 +203,12 @@ kunit_thread_wait_for(struct kunit_thread *thread, struct rw_semaphore *sem)
 			return KUNIT_THREAD_ENDED;
 		if (READ_ONCE(thread->stopped))
 			return KUNIT_THREAD_STOPPED;
-		/* What is being woken does not sleep. */
-		if ((!sem || rwsem_is_contended(sem)) && READ_ONCE(task->__state) & TASK_NORMAL)
+		/*
+		 * What is being woken does not sleep, nor what runs on another CPU: it sets its
+		 * state before it looks whether it has to sleep.
+		 */
+		if ((!sem || rwsem_is_contended(sem)) &&
+		    READ_ONCE(task->__state) & TASK_NORMAL && !READ_ONCE(task->on_cpu))
 			return KUNIT_THREAD_SLEEPS;
 		/*
 		 * The thread runs on this CPU: until it sleeps, while a timed sleep would take
