@@ -427,6 +427,23 @@ static void listing_in_parts(struct kunit *test)
 	expect_listed(fx, dir, "file", true);
 }
 
+/* READDIRPLUS that is older than no notification takes the place of what is cached. */
+static void listing_replaces(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	u64 dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), -ENOENT);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
+	fuse_fake_remove(fx->server, "dir/file");
+	fuse_fake_add(fx->server, "dir/file", S_IFDIR | 0755);
+	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "dir/file"), 0);
+	KUNIT_EXPECT_TRUE(test, d_is_dir(fuse_fx_hold(fx, "dir/file")));
+}
+
 static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(negative),
 	KUNIT_CASE(negative_not_cached),
@@ -442,6 +459,7 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(not_cached),
 	KUNIT_CASE(listing),
 	KUNIT_CASE(listing_in_parts),
+	KUNIT_CASE(listing_replaces),
 	{}
 };
 

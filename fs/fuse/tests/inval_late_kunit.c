@@ -24,7 +24,8 @@ struct late_param {
 	bool epoch;		/* if it is FUSE_NOTIFY_INC_EPOCH */
 	bool unseen;		/* nothing is cached for what is notified */
 	bool first;		/* the kernel knows the node, before "dir/file" is a link to it */
-	bool reused;		/* then, "dir/file" is the next generation of the node instead */
+	bool reused;		/* then, or later, "dir/file" is the next generation of the node */
+	bool unlinked;		/* by the client, instead of a notification */
 };
 
 struct late {
@@ -45,8 +46,7 @@ static void late_begin(struct late *late, struct kunit *test, const struct late_
 	const char *notified = param->notified ?: "dir/file";
 	struct fuse_fixture *fx = test->priv;
 	struct fuse_fx_op call = {
-		.path	= { param->path[0], param->path[1] },
-		.flags	= param->flags,
+		.path = { param->path[0], param->path[1] }, .flags = param->flags,
 	};
 	u64 dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 
@@ -67,7 +67,7 @@ static void late_begin(struct late *late, struct kunit *test, const struct late_
 		late->nodeid = fuse_fake_add(fx->server, "link", S_IFREG | 0644);
 	if (param->first)
 		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "link"), 0);
-	if (param->reused) {
+	if (param->first && param->reused) {
 		fuse_fake_remove(fx->server, "link");
 		fuse_fake_reuse(fx->server, late->nodeid, "dir/file");
 	} else if (param->there) {
@@ -109,6 +109,17 @@ static void late_expect_links(struct fuse_fixture *fx, struct dentry *dentry, un
 	if (d_inode(dentry)->i_nlink != wanted)
 		KUNIT_FAIL(fx->test, "%pd has i_nlink %u, not %u", dentry, d_inode(dentry)->i_nlink,
 			   wanted);
+}
+
+/* How often a stat() for this asks the server. */
+static unsigned int late_asks(struct fuse_fixture *fx, struct dentry *dentry, u32 mask)
+{
+	unsigned int before = fuse_fake_requests(fx->server, FUSE_GETATTR);
+	struct path path = { .mnt = fx->mnt, .dentry = dentry };
+	struct kstat stat;
+
+	FUSE_EXPECT_ERR(fx->test, vfs_getattr(&path, &stat, mask, 0), 0);
+	return fuse_fake_requests(fx->server, FUSE_GETATTR) - before;
 }
 
 /* Notify while a request is stopped, and see that it does not wait for that. */
@@ -206,6 +217,8 @@ static const struct late_param late_attributes_params[] = {
 	  .notified = "link", .unseen = true },
 	{ "unseen create", fuse_fx_do_open, { "dir/file" }, FUSE_CREATE, O_CREAT | O_RDWR,
 	  .notified = "link", .unseen = true },
+	{ "unlinked", fuse_fx_do_open, { "dir/file" }, FUSE_LOOKUP, O_RDWR, true,
+	  .notified = "link", .unlinked = true },
 	{ "last link", fuse_fx_do_open, { "dir/file" }, FUSE_LOOKUP, O_RDWR, true,
 	  .notified = "link", .first = true },
 	{ "another generation", fuse_fx_do_open, { "dir/file" }, FUSE_LOOKUP, O_RDWR, true,
@@ -215,25 +228,22 @@ static const struct late_param late_attributes_params[] = {
 KUNIT_ARRAY_PARAM_DESC(late_attributes, late_attributes_params, name);
 
 /*
- * Attributes in an answer are stale if a name in the directory, or the nodeid, is notified
- * before the answer arrives; or if another link of the node is deleted, cached or not, even
- * if its inode is evicted then, and the answer makes a new one; or if the answer is about the
- * next generation of the node. But whoever has asked for the mode of a directory, for a
- * permission check, gets it, and the next one need not ask: no name changes that.
+ * Attributes in an answer are stale if a name in the directory, or the nodeid, is notified before
+ * the answer arrives; or if another link of the node is removed, cached or not, even if its inode
+ * is evicted then, and the answer makes a new one; or if the answer is about the next generation
+ * of the node. But whoever has asked for the mode of a directory, for a permission check, gets
+ * it, and the next one need not ask: no name changes that.
  */
 static void late_attributes(struct kunit *test)
 {
 	const struct late_param *param = test->param_value;
 	bool directory = param->opcode == FUSE_GETATTR;
 	struct fuse_fixture *fx = test->priv;
-	struct kstat stat;
-	struct path path;
 	unsigned int asked;
 	struct late late;
 	u64 node;
 
 	late_begin(&late, test, param, FUSE_FAKE_STOP_BEHIND);
-	path = (struct path) { .mnt = fx->mnt, .dentry = late.dir };
 	node = fuse_fake_find(fx->server, get_node_id(d_inode(late.dir)), "file");
 	if (directory) {
 		/* As that of the root, before anybody has asked. */
@@ -247,22 +257,22 @@ static void late_attributes(struct kunit *test)
 			fuse_fake_link(fx->server, "dir/file", "link");
 		if (!param->unseen)
 			FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "link"), 0);
-		fuse_fake_remove(fx->server, "link");
-		FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, node, "link", 0),
+		if (!param->unlinked)
+			fuse_fake_remove(fx->server, "link");
+		FUSE_EXPECT_ERR(test, param->unlinked ? fuse_fx_unlink(fx, "link") :
+				fuse_fx_notify(fx, FUSE_ROOT_ID, node, "link", 0),
 				param->unseen ? -ENOENT : 0);
 		KUNIT_ASSERT_NULL(test, fuse_fx_find_node(fx, node));
 	}
-	/* An open may be the first who asks. */
 	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
 	fuse_fake_let_go(fx->server);
 	kunit_thread_join(late.caller, NULL);
-	/* An open asks for the mode: of a new inode, nothing is valid. */
+	/* An open asks for the mode first: of a new inode, nothing is valid. */
 	if (param->opcode == FUSE_LOOKUP)
 		KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
 	if (directory) {
 		KUNIT_EXPECT_EQ(test, d_inode(late.dir)->i_mode, S_IFDIR | 0755);
-		FUSE_EXPECT_ERR(test, vfs_getattr(&path, &stat, STATX_MODE, 0), 0);
-		KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked);
+		KUNIT_EXPECT_EQ(test, late_asks(fx, late.dir, STATX_MODE), 0);
 	}
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, directory ? "dir" : "dir/file"), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
@@ -312,8 +322,6 @@ static void valid_last(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, late.nodeid), 0);
 	late_look = (struct late_look) { d_inode(late.file), fx->server->file_size };
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "link"), 1);
-	KUNIT_EXPECT_FALSE(test, late_look.old);
-
 	/* The same for the answer to a SETATTR. */
 	fx->server->file_size++;
 	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, late.nodeid), 0);
@@ -322,6 +330,7 @@ static void valid_last(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, d_inode(late.file)->i_mode, S_IFREG | 0700);
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "link"), 0);
 	KUNIT_EXPECT_FALSE(test, late_look.old);
+	late_look.inode = NULL;		/* It goes with the mount. */
 }
 
 /* Who asks for the attributes of a file, before a delete of one of its links. */
@@ -345,14 +354,10 @@ static void late_links(struct kunit *test)
 	bool last = param->notified && !param->unseen;
 	struct fuse_fixture *fx = test->priv;
 	struct dentry *file;
-	unsigned int asked;
-	struct kstat stat;
-	struct path path;
 	struct late late;
 
 	late_begin(&late, test, param, FUSE_FAKE_STOP_BEHIND);
 	file = last ? fuse_fx_hold(fx, "dir/other") : late.file;
-	path = (struct path) { .mnt = fx->mnt, .dentry = file };
 	d_inode(file)->i_mode = S_IFREG;
 	fuse_fake_remove(fx->server, last ? "dir/other" : "dir/file");
 	late.notify.child = get_node_id(d_inode(file));
@@ -363,9 +368,7 @@ static void late_links(struct kunit *test)
 	expect_return(fx, late.caller, "getattr", 0);
 	KUNIT_EXPECT_EQ(test, d_inode(file)->i_mode, last ? S_IFREG : S_IFREG | 0644);
 	if (!last) {
-		asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
-		FUSE_EXPECT_ERR(test, vfs_getattr(&path, &stat, STATX_SIZE, 0), 0);
-		KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked);
+		KUNIT_EXPECT_EQ(test, late_asks(fx, file, STATX_SIZE), 0);
 		KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "link"), 1);
 	}
 	late_expect_links(fx, file, last ? 0 : 1);
@@ -400,9 +403,6 @@ static void link_overtaken(struct kunit *test)
 	struct fuse_fixture *fx = test->priv;
 	struct fuse_fx_op getattr = { fx, .path = { "dir/file" } };
 	struct kunit_thread *third = NULL;
-	struct path path;
-	struct kstat stat;
-	unsigned int asked;
 	struct late late;
 
 	late_begin(&late, test, &link,
@@ -423,10 +423,7 @@ static void link_overtaken(struct kunit *test)
 		expect_return(fx, third, "getattr", 0);
 	if (param->looked_at) {
 		/* What LINK has said is older or newer than the owner in the other answer. */
-		path = (struct path) { .mnt = fx->mnt, .dentry = late.file };
-		asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
-		FUSE_EXPECT_ERR(test, vfs_getattr(&path, &stat, STATX_UID, 0), 0);
-		KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
+		KUNIT_EXPECT_EQ(test, late_asks(fx, late.file, STATX_UID), 1);
 		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
 		KUNIT_EXPECT_EQ(test, d_inode(late.file)->i_nlink, param->removed ? 2 : 3);
 		KUNIT_EXPECT_EQ(test, i_size_read(d_inode(late.file)), fx->server->file_size);
@@ -445,12 +442,12 @@ static void link_overtaken(struct kunit *test)
 /*
  * An outdated LOOKUP leads to a directory that is cached under another name by now: its
  * dentry is not moved back. The LOOKUP is sent once more, but only once, because a
- * server may notify whenever it is asked.
+ * server may notify whenever it is asked. An outdated listing does not move it, either.
  */
 static void late_answer_moved(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op stat = { .path = { "dir/old" } }, old = { .path = { "old" } };
+	struct fuse_fx_op call = { .path = { "dir/old" } }, old = { .path = { "old" } };
 	struct fuse_fake_hook *hold, *again;
 	struct kunit_thread *caller;
 	unsigned int lookups;
@@ -459,7 +456,7 @@ static void late_answer_moved(struct kunit *test)
 	fuse_fake_add(fx->server, "dir/old", S_IFDIR | 0755);
 	fuse_fx_hold(fx, "dir");
 	hold = fuse_fake_hold(fx->server, FUSE_LOOKUP, 0, FUSE_FAKE_STOP_BEHIND);
-	caller = fuse_fx_run_to(fx, fuse_fx_do_stat, &stat, hold);
+	caller = fuse_fx_run_to(fx, fuse_fx_do_stat, &call, hold);
 	fuse_fake_link(fx->server, "dir/old", "dir/new");
 	fuse_fake_remove(fx->server, "dir/old");
 	notify_meanwhile(fx, old, -ENOENT);
@@ -475,6 +472,18 @@ static void late_answer_moved(struct kunit *test)
 	expect_return(fx, caller, "stat", 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_LOOKUP), lookups);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/old"), -ENOENT);
+
+	fuse_fake_link(fx->server, "dir/new", "dir/old");
+	fuse_fake_remove(fx->server, "dir/new");
+	hold = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, 0, FUSE_FAKE_STOP_BEHIND);
+	call.path[0] = "dir";
+	caller = fuse_fx_run_to(fx, fuse_fx_do_readdir, &call, hold);
+	fuse_fake_link(fx->server, "dir/old", "dir/new");
+	fuse_fake_remove(fx->server, "dir/old");
+	notify_meanwhile(fx, old, 0);
+	fuse_fake_unhook(hold);
+	kunit_thread_join(caller, NULL);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "dir/new"), 0);
 }
 
 /* The entry is renamed, or asked for again, before an old answer about it arrives. */
@@ -486,9 +495,9 @@ static const struct late_param overtaking_params[] = {
 	{ "moved", fuse_fx_do_stat, { "dir/file" }, FUSE_LOOKUP, LOOKUP_REVAL, true, true,
 	  FUSE_EXPIRE_ONLY, "file" },
 	{ "replaced", fuse_fx_do_readdir, { "dir" }, FUSE_READDIRPLUS, 0, true },
+	{ "reused", fuse_fx_do_readdir, { "dir" }, FUSE_READDIRPLUS, 0, true, .reused = true },
 	{ "epoch", fuse_fx_do_readdir, { "dir" }, FUSE_READDIRPLUS, 0, true, true, .epoch = true },
-	{ "replaced, epoch", fuse_fx_do_readdir, { "dir" }, FUSE_READDIRPLUS, 0, true,
-	  .epoch = true },
+	{ "new epoch", fuse_fx_do_readdir, { "dir" }, FUSE_READDIRPLUS, 0, true, .epoch = true },
 };
 
 KUNIT_ARRAY_PARAM_DESC(overtaking, overtaking_params, name);
@@ -508,7 +517,12 @@ static void late_answer_overtaken(struct kunit *test)
 		FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "dir/file", param->notified, 0), 0);
 	if (!param->known) {
 		fuse_fake_remove(fx->server, "dir/file");
-		fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+		if (param->reused) {
+			fuse_fake_remove(fx->server, "link");
+			fuse_fake_reuse(fx->server, late.nodeid, "dir/file");
+		} else {
+			fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+		}
 	}
 	if (param->epoch)
 		FUSE_EXPECT_ERR(test, fuse_fx_inc_epoch(fx), 0);
@@ -713,9 +727,8 @@ static void delete_waits(struct kunit *test)
 }
 
 /*
- * A server that is killed while its delete waits for a request can exit. Else its
- * /dev/fuse would stay open, and the request would not end before somebody aborts the
- * connection.
+ * A server that is killed while its delete waits for a request can exit. Else its /dev/fuse would
+ * stay open, and the request would not end before somebody aborts the connection.
  */
 static void delete_killed(struct kunit *test)
 {
@@ -746,9 +759,9 @@ static const struct late_param delete_looked_up_params[] = {
 KUNIT_ARRAY_PARAM_DESC(delete_looked_up, delete_looked_up_params, name);
 
 /*
- * While a delete waits, a lookup leaves a negative entry, link() makes the name again, or
- * another notification unhashes the entry.
- * In the end the file has two links if, and only if, there is a positive entry.
+ * While a delete waits, a lookup leaves a negative entry, link() makes the name again, or another
+ * notification unhashes the entry. In the end the file has two links if, and only if, there is a
+ * positive entry.
  */
 static void delete_looked_up(struct kunit *test)
 {
@@ -829,10 +842,8 @@ static void race_delete(struct kunit *test)
 	late_expect(fx, "'other' is S_DEAD", IS_DEADDIR(d_inode(other)), marks && d_is_dir(other));
 	removed = param->call == fuse_fx_do_unlink || (marks && !param->flags);
 	late_expect_links(fx, late.file, removed ? 1 : 2);
-	if (!param->flags)
-		return;
-	late_expect(fx, "'file' is unhashed", d_unhashed(late.file), false);
-	late_expect(fx, "'file' is DCACHE_CANT_MOUNT", cant_mount(late.file), false);
+	late_expect(fx, "'file' is unhashed", param->flags && d_unhashed(late.file), false);
+	late_expect(fx, "'file' is DCACHE_CANT_MOUNT", param->flags && cant_mount(late.file), false);
 }
 
 /*
@@ -853,19 +864,9 @@ static void create_hashed(struct kunit *test)
 	fuse_fake_let_go(fx->server);
 	expect_return(fx, late.caller, "open", 0);
 	expect_return(fx, late.server, "the notification", 0);
-	/*
-	 * CREATE was sent before the notification, so its answer gets no timeout. If
-	 * the notification waited, it has unhashed the new entry.
-	 */
+	/* Its answer is older, so it gets no timeout. What waited has unhashed the new entry. */
 	fuse_fake_take_back(fx->server, late.notify.parent, "file", false);
 	KUNIT_EXPECT_EQ(test, !!(fuse_fx_cached(fx, late.dir, "file") & FUSE_FX_POSITIVE), ended);
-}
-
-/* What look_at_size() looks at goes with the mount. */
-static void late_exit(struct kunit *test)
-{
-	late_look.inode = NULL;
-	fuse_fx_exit(test);
 }
 
 static struct kunit_case fuse_inval_late_cases[] = {
@@ -891,7 +892,7 @@ static struct kunit_case fuse_inval_late_cases[] = {
 static struct kunit_suite fuse_inval_late_suite = {
 	.name		= "fuse_inval_late",
 	.init		= fuse_fx_init_neighbours,
-	.exit		= late_exit,
+	.exit		= fuse_fx_exit,
 	.test_cases	= fuse_inval_late_cases,
 };
 
