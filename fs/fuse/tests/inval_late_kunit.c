@@ -843,7 +843,8 @@ static void race_delete(struct kunit *test)
 	removed = param->call == fuse_fx_do_unlink || (marks && !param->flags);
 	late_expect_links(fx, late.file, removed ? 1 : 2);
 	late_expect(fx, "'file' is unhashed", param->flags && d_unhashed(late.file), false);
-	late_expect(fx, "'file' is DCACHE_CANT_MOUNT", param->flags && cant_mount(late.file), false);
+	late_expect(fx, "'file' is DCACHE_CANT_MOUNT", param->flags && cant_mount(late.file),
+		    false);
 }
 
 /*
