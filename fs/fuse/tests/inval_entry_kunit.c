@@ -427,7 +427,7 @@ static void listing_in_parts(struct kunit *test)
 	expect_listed(fx, dir, "file", true);
 }
 
-/* READDIRPLUS that is older than no notification takes the place of what is cached. */
+/* A listing that no notification has outdated replaces what is cached of another node. */
 static void listing_replaces(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
