@@ -132,15 +132,15 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def command(work: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, lock: str = "lock") -> int:
-    """Does a command's work, while no other has that lock in this checkout; returns its exit status."""
+def command(work: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser) -> int:
+    """Does a command's work, while no other one works in this checkout; returns its exit status."""
     args = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: signals.append(received))
     name = os.path.basename(sys.argv[0])
     try:
         os.makedirs(BUILD, exist_ok=True)
-        with open(os.path.join(BUILD, lock), "a+") as file:
+        with open(os.path.join(BUILD, "lock"), "a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
