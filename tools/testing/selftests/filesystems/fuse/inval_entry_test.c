@@ -16,7 +16,6 @@
 #include "fuse_test_server.h"
 
 #include <sys/statfs.h>
-#include <sys/wait.h>
 #include <sys/xattr.h>
 
 #if FUSE_MINOR_VERSION < 15
@@ -479,69 +478,6 @@ TEST_F(inval_entry, late_answer)
 			EXPECT_EQ(1, asks_for(FUSE_GETATTR, "dir"));
 		EXPECT_EQ(0, rename("dir", "was"));
 	}
-}
-
-/* A process that serves, never answers a MKDIR, and notifies while that waits. */
-static void serve_and_delete(struct __test_metadata *_metadata)
-{
-	fuse_ino_t dir, file;
-
-	if (server_mount())
-		_exit(KSFT_SKIP);
-	dir = server_add("dir", S_IFDIR);
-	file = server_add("dir/file", S_IFREG);
-	srv.stop = FUSE_MKDIR;
-	server_run(_metadata);
-	server_stopped(_metadata);
-	_exit(fuse_lowlevel_notify_delete(srv.se, dir, file, "file", strlen("file")));
-}
-
-/*
- * A server that is killed while its delete waits for a request exits, and the request
- * ends. Nobody but the server has its /dev/fuse.
- */
-TEST(delete_killed)
-{
-	struct call call = { FUSE_MKDIR, MNT "/dir/new" };
-	const char *problem = new_namespaces();
-	siginfo_t ended = {};
-	pthread_t caller;
-	bool late = false;
-	pid_t server;
-	time_t end;
-	int status;
-
-	if (problem)
-		SKIP(return, "%s: %s", problem, strerror(errno));
-	server = fork();
-	ASSERT_LE(0, server);
-	if (!server)
-		serve_and_delete(_metadata);
-	/* The harness's timeout bounds this: it kills the server, too. */
-	while (look(MNT "/dir/file")) {
-		if (waitpid(server, &status, WNOHANG)) {
-			ASSERT_EQ(KSFT_SKIP, WEXITSTATUS(status));
-			SKIP(return, "the server cannot mount");
-		}
-		usleep(1000);
-	}
-	ASSERT_EQ(0, pthread_create(&caller, NULL, call_run, &call));
-	/* It waits in the kernel, or has ended: a fix whose delete does not wait. */
-	end = time(NULL) + LIMIT;
-	while (!sleeps(server) && !ended.si_pid && time(NULL) <= end)
-		waitid(P_PID, server, &ended, WEXITED | WNOHANG | WNOWAIT);
-	kill(server, SIGKILL);
-	end = time(NULL) + LIMIT;
-	while (!waitpid(server, &status, WNOHANG) && !late) {
-		late = time(NULL) > end;
-		usleep(1000);
-	}
-	EXPECT_TRUE(!late && (!status || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)))
-		TH_LOG("the server cannot be killed, or its delete fails: status %#x", status);
-	if (late)
-		umount2(MNT, MNT_FORCE);	/* otherwise the request must end without it */
-	pthread_join(caller, NULL);
-	EXPECT_EQ(-ECONNABORTED, call.err);
 }
 
 TEST_HARNESS_MAIN
