@@ -56,7 +56,7 @@
  */
 static struct {
 	struct fuse_session *se;
-	pthread_t thread, watchdog;
+	pthread_t thread;
 	atomic_bool hung;
 
 	struct {
@@ -72,22 +72,13 @@ static struct {
 	unsigned int stop;	/* stop at the next request with this opcode, */
 	const char *change;	/* or if set: change this name, and stop before it is answered */
 	bool late;		/* this is that request */
-	void (*at_stop)(void);	/* what to do when stopped, or NULL: wait for @go */
+	void (*at_stop)(void);	/* what to do when stopped, if anything */
 	char request[2 * FILE_SIZE];	/* the one at which it has stopped */
-	sem_t stopped, go;
+	sem_t stopped;
 } srv = {
 	.nodes[ROOT].mode = S_IFDIR | 0755,
 	.last = ROOT,
 };
-
-static bool server_wait(sem_t *sem)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += LIMIT + 2;
-	return !sem_timedwait(sem, &until);
-}
 
 /* The tree. */
 
@@ -167,14 +158,16 @@ static void server_stop(void)
 	sem_post(&srv.stopped);
 	if (srv.at_stop)
 		srv.at_stop();
-	else
-		server_wait(&srv.go);
 }
 
 /* Wait until the server stops, and return the request. */
 static const struct fuse_in_header *server_stopped(struct __test_metadata *_metadata)
 {
-	EXPECT_TRUE(server_wait(&srv.stopped))
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += LIMIT + 2;
+	EXPECT_EQ(0, sem_timedwait(&srv.stopped, &until))
 		TH_LOG("no request %u", srv.stop);
 	return (void *)srv.request;
 }
@@ -381,7 +374,7 @@ static const char *new_namespaces(void)
 	return NULL;
 }
 
-/* Mount, without a thread that answers. Returns what failed, or NULL. */
+/* Mount, but answer nothing yet. Returns what failed, or NULL. */
 static const char *server_mount(void)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
@@ -398,14 +391,14 @@ static const char *server_mount(void)
 static void server_run(struct __test_metadata *_metadata)
 {
 	static sigset_t alarms;
+	pthread_t watchdog;
 
 	sem_init(&srv.stopped, 0, 0);
-	sem_init(&srv.go, 0, 0);
 	sigemptyset(&alarms);
 	sigaddset(&alarms, SIGALRM);
 	pthread_sigmask(SIG_BLOCK, &alarms, NULL);
 	alarm(LIMIT);
-	ASSERT_EQ(0, pthread_create(&srv.watchdog, NULL, server_watchdog, &alarms));
+	ASSERT_EQ(0, pthread_create(&watchdog, NULL, server_watchdog, &alarms));
 	ASSERT_EQ(0, pthread_create(&srv.thread, NULL, server_loop, NULL));
 }
 
@@ -420,10 +413,6 @@ static void server_end(struct __test_metadata *_metadata)
 		TH_LOG("umount: %s", strerror(errno));
 	umount2(MNT, MNT_FORCE | MNT_DETACH);
 	pthread_join(srv.thread, NULL);
-	fuse_session_destroy(srv.se);
-	alarm(0);
-	pthread_cancel(srv.watchdog);
-	pthread_join(srv.watchdog, NULL);
 }
 
 /* What a user sees. */
@@ -490,32 +479,28 @@ static inline bool alive(int fd)
 /* Does a listing of the directory have this name? */
 static inline bool listed(const char *path, const char *name)
 {
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fdopendir(fd);
-	struct dirent *d;
+	DIR *dir = opendir(path);
+	struct dirent *d = NULL;
 
-	if (!dir)
-		return false;
-	do
-		d = readdir(dir);
-	while (d && strcmp(d->d_name, name));
-	closedir(dir);
+	while (dir && (d = readdir(dir)) && strcmp(d->d_name, name))
+		;
+	if (dir)
+		closedir(dir);
 	return d;
 }
 
 /* Does a thread sleep in state D, such as in a wait for a lock of the kernel? */
 static inline bool sleeps(pid_t tid)
 {
-	char path[32], state = 0;
-	FILE *file;
+	char path[32], stat[64] = "";
+	int fd;
+	bool is;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
-	file = fopen(path, "re");
-	if (file && fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
-		state = 0;
-	if (file)
-		fclose(file);
-	return state == 'D';
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	is = read(fd, stat, sizeof(stat) - 1) > 0 && strstr(stat, ") D ");
+	close(fd);
+	return is;
 }
 
 #endif

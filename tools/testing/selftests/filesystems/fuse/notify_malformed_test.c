@@ -265,6 +265,9 @@ static const struct row rows[] = {
 	ROW(PRUNE_COUNT(no_nodes, 0x20000000), .err = -EINVAL),
 };
 
+static int device;		/* /dev/fuse, of the mount */
+static const struct row *good;	/* the message of the variant */
+
 static void add(struct msg *m, const void *data, size_t len)
 {
 	memcpy(m->data + m->len, data, len);
@@ -283,25 +286,35 @@ static const struct msg *message(struct msg *m, const struct row *row)
 	return m;
 }
 
-static struct row as_delete(const struct row *row)
+static int send_message(const struct msg *m)
 {
-	struct row delete = *row;
+	ssize_t written;
 
-	delete.code = FUSE_NOTIFY_DELETE;
-	delete.size = sizeof(delete.arg.delete);
-	delete.arg.delete = (struct fuse_notify_delete_out){
-		.parent = row->arg.entry.parent,
-		.namelen = row->arg.entry.namelen,
-	};
-	return delete;
+	alarm(LIMIT);
+	written = write(device, m->data, m->len);
+	if (written < 0)
+		return -errno;
+	return written == (ssize_t)m->len ? 0 : -EPROTO;
+}
+
+static int send_row(const struct row *row)
+{
+	struct msg m;
+
+	return send_message(message(&m, row));
+}
+
+static int early;	/* what a message returned while INIT was at the server */
+
+static void send_early(void)
+{
+	early = send_row(good);
+	srv.at_stop = NULL;
 }
 
 /* Every test is made with each kind of message. */
 
-FIXTURE(notify) {
-	int fd;
-	const struct row *good;
-};
+FIXTURE(notify) {};
 
 FIXTURE_VARIANT(notify) { int code; };
 
@@ -328,12 +341,21 @@ FIXTURE_SETUP(notify)
 	}
 	ASSERT_EQ(TOP, srv.last);
 	memset(pluses, '+', sizeof(pluses));
-	for (self->good = rows; self->good->code != variant->code; self->good++)
+	for (good = rows; good->code != variant->code; good++)
 		;
+	device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	EXPECT_EQ(-EPERM, send_row(good));	/* not mounted */
+	close(device);
+	/* Until INIT is answered, the kernel accepts only that answer. */
+	device = fuse_session_fd(srv.se);
+	EXPECT_EQ(-EINVAL, send_row(good));
+	srv.stop = FUSE_INIT;
+	srv.at_stop = send_early;
 	server_run(_metadata);
-	self->fd = fuse_session_fd(srv.se);
 	ASSERT_EQ(0, chdir(MNT));
 	fill_cache(_metadata);
+	EXPECT_EQ(-EINVAL, early);
+	server_stopped(_metadata);
 }
 
 FIXTURE_TEARDOWN(notify)
@@ -341,37 +363,18 @@ FIXTURE_TEARDOWN(notify)
 	server_end(_metadata);
 }
 
-static int send_message(int fd, const struct msg *m)
-{
-	ssize_t written;
-
-	alarm(LIMIT);
-	written = write(fd, m->data, m->len);
-	if (written < 0)
-		return -errno;
-	return written == (ssize_t)m->len ? 0 : -EPROTO;
-}
-
-static int send_row(int fd, const struct row *row)
-{
-	struct msg m;
-
-	return send_message(fd, message(&m, row));
-}
-
-static void refuse(struct __test_metadata *_metadata, int fd, struct msg *m, __u64 unique,
-		   int code, int err)
+static void refuse(struct __test_metadata *_metadata, struct msg *m, __u64 unique, int code,
+		   int err)
 {
 	m->header.unique = unique;
 	m->header.error = code;
-	EXPECT_EQ(err, send_message(fd, m))
+	EXPECT_EQ(err, send_message(m))
 		TH_LOG("%zu bytes, header.len %u, code %d, unique %#llx", m->len,
 		       m->header.len, m->header.error, (unsigned long long)m->header.unique);
 }
 
 /* Exactly this is stale; and then everything is cached again. */
-static void expect_stale(struct __test_metadata *_metadata, int fd, __u64 stale,
-			 const char *what)
+static void expect_stale(struct __test_metadata *_metadata, __u64 stale, const char *what)
 {
 	__u64 seen = look_around();
 
@@ -380,7 +383,7 @@ static void expect_stale(struct __test_metadata *_metadata, int fd, __u64 stale,
 		TH_LOG("after %s: stale should be %#llx, and is %#llx", what,
 		       (unsigned long long)stale, (unsigned long long)seen);
 	if (seen & STORED)
-		EXPECT_EQ(0, send_row(fd, &(struct row){ INODE(TOP, 0, 0) }));
+		EXPECT_EQ(0, send_row(&(struct row){ INODE(TOP, 0, 0) }));
 	if (seen)
 		fill_cache(_metadata);
 }
@@ -401,53 +404,58 @@ static void expect_retrieved(struct __test_metadata *_metadata, const struct row
 	EXPECT_EQ(sizeof(*in) + sizeof(*arg) + size, in->len);
 	EXPECT_EQ(0, memcmp(arg + 1, data, size))
 		TH_LOG("%s: other data than what is cached", row->what);
-	sem_post(&srv.go);
 }
 
-static void check(struct __test_metadata *_metadata, int fd, const struct row *row)
+static void check(struct __test_metadata *_metadata, const struct row *row)
 {
 	__u64 at = row->arg.retrieve.offset, size = at < FILE_SIZE ? FILE_SIZE - at : 0;
 	int err;
 
 	srv.stop = FUSE_NOTIFY_REPLY;
-	err = send_row(fd, row);
+	err = send_row(row);
 	EXPECT_EQ(row->err, err)
 		TH_LOG("%s", row->what);
 	if (row->code == FUSE_NOTIFY_RETRIEVE && !err)
 		expect_retrieved(_metadata, row, srv.content + (size ? at : 0),
 				 size < row->arg.retrieve.size ? size : row->arg.retrieve.size);
-	expect_stale(_metadata, fd, row->stale, row->what);
+	expect_stale(_metadata, row->stale, row->what);
 }
 
 /* What is stored behind the end is there, and nothing behind it. */
-static void check_behind_end(struct __test_metadata *_metadata, int fd)
+static void check_behind_end(struct __test_metadata *_metadata)
 {
 	static const struct row behind = ROW(RETRIEVE(1, TOP, FILE_SIZE + 1, 100));
 
-	EXPECT_EQ(0, send_row(fd, &(struct row){ STORE(TOP, FILE_SIZE, 4) }));
+	EXPECT_EQ(0, send_row(&(struct row){ STORE(TOP, FILE_SIZE, 4) }));
 	srv.stop = FUSE_NOTIFY_REPLY;
-	EXPECT_EQ(0, send_row(fd, &behind));
+	EXPECT_EQ(0, send_row(&behind));
 	expect_retrieved(_metadata, &behind, "+++", 3);
-	expect_stale(_metadata, fd, OLD_DATA, "a store behind the end");
+	expect_stale(_metadata, OLD_DATA, "a store behind the end");
 }
 
 /* The table. */
 TEST_F(notify, rows)
 {
-	const struct row *row;
-	struct row delete;
+	const struct fuse_notify_inval_entry_out *entry;
+	struct row row;
+	int i;
 
-	for (row = rows; row < rows + ARRAY_SIZE(rows); row++) {
-		if (row->code == variant->code)
-			check(_metadata, self->fd, row);
-		if (row->code != FUSE_NOTIFY_INVAL_ENTRY || row->arg.entry.flags ||
-		    variant->code != FUSE_NOTIFY_DELETE)
-			continue;
-		delete = as_delete(row);
-		check(_metadata, self->fd, &delete);
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		row = rows[i];
+		entry = &rows[i].arg.entry;
+		if (variant->code == FUSE_NOTIFY_DELETE && row.code == FUSE_NOTIFY_INVAL_ENTRY &&
+		    !entry->flags) {
+			row.code = FUSE_NOTIFY_DELETE;
+			row.size = sizeof(row.arg.delete);
+			row.arg.delete = (struct fuse_notify_delete_out){
+				.parent = entry->parent, .namelen = entry->namelen
+			};
+		}
+		if (row.code == variant->code)
+			check(_metadata, &row);
 	}
 	if (variant->code == FUSE_NOTIFY_STORE)
-		check_behind_end(_metadata, self->fd);
+		check_behind_end(_metadata);
 }
 
 /* The length in the header has to be the one that is written. */
@@ -457,22 +465,22 @@ TEST_F(notify, length)
 	size_t full;
 	struct msg m;
 
-	full = message(&m, self->good)->len;
+	full = message(&m, good)->len;
 	memset(m.data + full, 0, 2 * full);
 	for (len = 0; len < 2 * full; len++) {
 		m.len = full;
 		m.header.len = len | (len == full) << 16;
-		refuse(_metadata, self->fd, &m, 0, variant->code, -EINVAL);
+		refuse(_metadata, &m, 0, variant->code, -EINVAL);
 		m.len = len;
 		m.header.len = full;
 		if (len != full)
-			refuse(_metadata, self->fd, &m, 0, variant->code, -EINVAL);
+			refuse(_metadata, &m, 0, variant->code, -EINVAL);
 		m.header.len = len;
 		/* Some have no argument, and the kernel does not look whether there is one. */
-		if (len < full || (self->good->size && len > full))
-			refuse(_metadata, self->fd, &m, 0, variant->code, -EINVAL);
+		if (len < full || (good->size && len > full))
+			refuse(_metadata, &m, 0, variant->code, -EINVAL);
 	}
-	expect_stale(_metadata, self->fd, 0, "other lengths");
+	expect_stale(_metadata, 0, "other lengths");
 }
 
 /* The code, and unique: if that is not 0, it is a reply, to no request. */
@@ -488,20 +496,20 @@ TEST_F(notify, header)
 	unsigned int i;
 	struct msg m;
 
-	message(&m, self->good);
+	message(&m, good);
 	for (i = 0; i < ARRAY_SIZE(headers); i++) {
-		refuse(_metadata, self->fd, &m, 0, headers[i].code, -EINVAL);
-		refuse(_metadata, self->fd, &m, UINT64_MAX, headers[i].code, headers[i].reply);
+		refuse(_metadata, &m, 0, headers[i].code, -EINVAL);
+		refuse(_metadata, &m, UINT64_MAX, headers[i].code, headers[i].reply);
 	}
 	for (i = 4; i < 32; i++)
-		refuse(_metadata, self->fd, &m, 0, variant->code | BIT(i), -EINVAL);
+		refuse(_metadata, &m, 0, variant->code | BIT(i), -EINVAL);
 	for (i = 0; i < 64; i++)
-		refuse(_metadata, self->fd, &m, BIT(i), variant->code, -EINVAL);
-	expect_stale(_metadata, self->fd, 0, "other headers");
+		refuse(_metadata, &m, BIT(i), variant->code, -EINVAL);
+	expect_stale(_metadata, 0, "other headers");
 }
 
 /* The message of a seed is always the same. */
-static void random_message(struct msg *m, const struct row *good, unsigned int seed)
+static void random_message(struct msg *m, unsigned int seed)
 {
 	static const __u64 odd[] = {
 		0, 1, 4, 5, 255, 4096, 65536, INT32_MAX, 0x80000000, UINT32_MAX, BIT(32),
@@ -545,15 +553,15 @@ TEST_F_TIMEOUT(notify, random, 600)
 	struct msg m;
 
 	for (; left && !_metadata->exit_code; seed++, left--) {
-		random_message(&m, self->good, seed);
-		err = send_message(self->fd, &m);
+		random_message(&m, seed);
+		err = send_message(&m);
 		if (err == -EINVAL || err == -ENAMETOOLONG || err == -ENOTDIR) {
-			expect_stale(_metadata, self->fd, 0, "what was refused");
+			expect_stale(_metadata, 0, "what was refused");
 		} else {
 			EXPECT_TRUE(!err || err == -ENOENT)
 				TH_LOG("error %d", err);
 			for (node = ROOT; node <= TOP; node++)
-				send_row(self->fd, &(struct row){ INODE(node, 0, 0) });
+				send_row(&(struct row){ INODE(node, 0, 0) });
 			fill_cache(_metadata);
 		}
 		if (_metadata->exit_code)
@@ -561,49 +569,20 @@ TEST_F_TIMEOUT(notify, random, 600)
 	}
 }
 
-/* When the kernel accepts a message, and from whom. */
-
-/* Until INIT is answered, the kernel accepts only that answer. */
-TEST_F(notify, init_waits)
-{
-	int other = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-
-	EXPECT_EQ(-EPERM, send_row(other, self->good));	/* not mounted */
-	close(other);
-	server_end(_metadata);
-	ASSERT_EQ(NULL, server_mount());
-	self->fd = fuse_session_fd(srv.se);
-	EXPECT_EQ(-EINVAL, send_row(self->fd, self->good));
-	srv.stop = FUSE_INIT;
-	server_run(_metadata);
-	server_stopped(_metadata);
-	EXPECT_EQ(-EINVAL, send_row(self->fd, self->good));
-	sem_post(&srv.go);
-	/* The messages before that have done nothing. */
-	ASSERT_EQ(0, chdir(MNT));
-	fill_cache(_metadata);
-	check(_metadata, self->fd, self->good);
-}
+/* When the kernel accepts a message, and from whom. See also the fixture. */
 
 static atomic_int sent;		/* and accepted */
-static atomic_bool unmounted;
 
-/* Write until told that the mount is gone, and then once more. Returns what was wrong, or 0. */
-static void *write_often(void *row)
+/* Write until that is refused, and return the error. */
+static void *write_often(void *unused)
 {
-	int err, fd = fuse_session_fd(srv.se);
-	intptr_t wrong = 0;
-	bool last;
+	intptr_t err;
 
 	do {
-		last = unmounted;
-		err = send_row(fd, row);
+		err = send_row(good);
 		sent += !err || err == -ENOENT;
-		if (last ? err != -EINVAL :
-			   err && err != -ENOENT && err != -EINVAL && err != -ENOTCONN)
-			wrong = err ?: 1;
-	} while (!last);
-	return (void *)wrong;
+	} while (!err || err == -ENOENT);
+	return (void *)err;
 }
 
 /*
@@ -613,17 +592,17 @@ static void *write_often(void *row)
 TEST_F(notify, unmount_race)
 {
 	pthread_t thread;
-	void *wrong;
+	void *err;
 
 	ASSERT_EQ(0, chdir("/"));
-	ASSERT_EQ(0, pthread_create(&thread, NULL, write_often, (void *)self->good));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, write_often, NULL));
 	while (!sent)
 		sched_yield();
 	EXPECT_EQ(0, umount2(MNT, 0));
-	unmounted = true;
-	pthread_join(thread, &wrong);
-	EXPECT_EQ(NULL, wrong)
-		TH_LOG("error %ld, after %d were accepted", (long)wrong, sent);
+	EXPECT_EQ(-EINVAL, send_row(good));
+	pthread_join(thread, &err);
+	EXPECT_TRUE((intptr_t)err == -EINVAL || (intptr_t)err == -ENOTCONN)
+		TH_LOG("error %ld, after %d were accepted", (long)err, sent);
 }
 
 /* Who has the device may write from another namespace than that of the mount. */
@@ -636,13 +615,13 @@ TEST_F(notify, other_namespaces)
 	if (!pid) {
 		if (unshare(CLONE_NEWUSER | CLONE_NEWNS))
 			_exit(255);
-		_exit(-send_row(self->fd, self->good));
+		_exit(-send_row(good));
 	}
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 255)
 		SKIP(return, "no user namespaces here");
 	EXPECT_EQ(0, status);
-	expect_stale(_metadata, self->fd, self->good->stale, "a message from elsewhere");
+	expect_stale(_metadata, good->stale, "a message from elsewhere");
 }
 
 /* After an abort a notification is refused, and what is cached stays valid. */
@@ -650,7 +629,7 @@ TEST_F(notify, aborted)
 {
 	EXPECT_EQ(-1, umount2(MNT, MNT_FORCE));
 	EXPECT_EQ(EBUSY, errno);
-	EXPECT_EQ(-EINVAL, send_row(self->fd, self->good));
+	EXPECT_EQ(-EINVAL, send_row(good));
 	EXPECT_EQ(0, look("dir/file"));
 	EXPECT_EQ(-ENOTCONN, look("never"));
 }
