@@ -16,7 +16,6 @@
 #include "fuse_test_server.h"
 
 #include <sys/statfs.h>
-#include <sys/xattr.h>
 
 #if FUSE_MINOR_VERSION < 15
 #define fuse_lowlevel_notify_expire_entry(se, dir, name, len) \
@@ -96,27 +95,18 @@ static int make_call(const struct call *call)
 	case FUSE_GETATTR:	return ask_attributes(path);
 	case FUSE_SETATTR:	return chmod(path, 0700);
 	case FUSE_STATFS:	return statfs(path, &(struct statfs) {});
-	case FUSE_GETXATTR:	return getxattr(path, "user.inval_entry", NULL, 0);
-	case FUSE_SETXATTR:	return setxattr(path, "user.inval_entry", "", 0, 0);
-	case FUSE_SYMLINK:	return symlink("target", path);
-	case FUSE_LINK:		return link(path, call->new);
 	case FUSE_MKNOD:	return mknod(path, S_IFREG | 0644, 0);
 	case FUSE_UNLINK:	return unlink(path);
 	case FUSE_MKDIR:	return mkdir(path, 0755);
 	case FUSE_RMDIR:	return rmdir(path);
 	case FUSE_RENAME:	return rename(path, call->new);
 	case FUSE_RENAME2:	return renameat2(AT_FDCWD, path, AT_FDCWD, call->new, call->flags);
-	case FUSE_OPENDIR:
 	case FUSE_READDIRPLUS:	return listed(path, "config") - 1;
 	case FUSE_CREATE:	return close(open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0644));
 	}
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (call->opcode == FUSE_READ)
 		ret = read(fd, &byte, 1);
-	else if (call->opcode == FUSE_WRITE)
-		ret = write(fd, &byte, 1);
-	else if (call->opcode == FUSE_FSYNC)
-		ret = fsync(fd);
 	close(fd);
 	return ret;
 }
@@ -379,25 +369,21 @@ TEST_F(inval_entry, not_cached)
 }
 
 /*
- * A server with one thread may notify in the handler of any request, also about
+ * A server with one thread may notify in each of its handlers, also about
  * a cached name in the directory of that request. See libfuse issue 341.
  */
 TEST_F(inval_entry, at_server)
 {
-	/* Some are not implemented: they fail, and some of those are not sent again. */
+	/* What the server does not implement fails, as SETATTR does. */
 	static const struct call calls[] = {
 		{ FUSE_LOOKUP, "dir/none" },		{ FUSE_GETATTR, "dir" },
-		{ FUSE_SETATTR, "dir" },		{ FUSE_STATFS, "dir" },
-		{ FUSE_GETXATTR, "dir" },		{ FUSE_SETXATTR, "dir" },
-		{ FUSE_SYMLINK, "dir/new" },		{ FUSE_LINK, "dir/file", "dir/new" },
-		{ FUSE_MKNOD, "dir/new" },		{ FUSE_UNLINK, "dir/new" },
-		{ FUSE_MKDIR, "dir/new" },		{ FUSE_RENAME, "dir/new", "dir/next" },
+		{ FUSE_SETATTR, "dir" },		{ FUSE_MKNOD, "dir/new" },
+		{ FUSE_UNLINK, "dir/new" },		{ FUSE_MKDIR, "dir/new" },
+		{ FUSE_RENAME, "dir/new", "dir/next" },
 		{ FUSE_RENAME2, "dir/next", "dir/new", RENAME_NOREPLACE },
-		{ FUSE_RMDIR, "dir/new" },		{ FUSE_OPENDIR, "dir" },
-		{ FUSE_READDIRPLUS, "dir" },		{ FUSE_FLUSH, "dir/file" },
+		{ FUSE_RMDIR, "dir/new" },		{ FUSE_READDIRPLUS, "dir" },
 		{ FUSE_CREATE, "dir/new" },		{ FUSE_OPEN, "dir/file" },
-		{ FUSE_READ, "dir/file" },		{ FUSE_WRITE, "dir/file" },
-		{ FUSE_FSYNC, "dir/file" },
+		{ FUSE_READ, "dir/file" },
 	};
 	fuse_ino_t dir = server_add("dir", S_IFDIR);
 	int i;
