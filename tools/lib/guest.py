@@ -19,6 +19,7 @@ from lib.kernel import Kernel, flush_log, kill_kernels
 from lib.log import REPORT, Lines, Reader, failures, parse
 
 SELFTESTS = "tools/testing/selftests/filesystems/fuse"
+PROGRAMS = sorted(os.path.basename(source)[:-2] for source in glob.glob(os.path.join(ROOT, SELFTESTS, "*_test.c")))
 NOBODY = 65534
 
 
@@ -60,20 +61,6 @@ def build(kernel: Kernel, output: str, *command: str) -> None:
     if run([*command], log):
         errors = [line for line in read(log).splitlines() if re.search(r"error|\*\*\*", line)]
         raise Stop("\n".join(["the programs for user space do not build:", *errors[:3], f"log: {log}"]))
-
-
-def build_selftests(kernel: Kernel) -> list[str]:
-    """Builds the tree's selftests of notifications, as its own Makefile does."""
-    output = os.path.join(kernel.build_dir, "selftests")
-    sources = glob.glob(os.path.join(ROOT, SELFTESTS, "*_test.c"))
-    programs = sorted(os.path.join(output, os.path.basename(source)[:-2]) for source in sources)
-    if programs:
-        headers = os.path.join(output, "include")
-        os.makedirs(os.path.join(headers, "linux"), exist_ok=True)
-        shutil.copy(os.path.join(kernel.src, "include/uapi/linux/fuse.h"), os.path.join(headers, "linux"))
-        build(kernel, output, "make", "-C", os.path.join(kernel.src, SELFTESTS), f"OUTPUT={output}",
-              f"KHDR_INCLUDES=-isystem {headers}", *programs)
-    return programs
 
 
 def build_program(kernel: Kernel, name: str) -> str:
@@ -142,16 +129,16 @@ def listen(outcome: Outcome, child: subprocess.Popen[bytes], log: Any, limit: in
         outcome.died = f"crashed, {outcome.where}"
 
 
-def check_names(names: list[str]) -> None:
-    there = [os.path.basename(source)[:-2] for source in glob.glob(os.path.join(ROOT, SELFTESTS, "*_test.c"))]
-    if set(names) - set(there):
-        raise Stop(f"there is no program {' '.join(set(names) - set(there))}, only {' '.join(sorted(there))}")
-
-
 def selftests(kernel: Kernel, only: list[str] | None = None, **environment: object) -> list[Outcome]:
-    """Runs the selftests, or only some of them, each in a boot of its own."""
-    programs = {os.path.basename(program): program for program in build_selftests(kernel)}
-    return [boot(kernel, [programs[name]], [name], kernel.args.timeout, **environment) for name in only or programs]
+    """Builds the tree's selftests of notifications, or only some of them, as its own Makefile does, and runs each in
+    a boot of its own."""
+    names, output = only or PROGRAMS, os.path.join(kernel.build_dir, "selftests")
+    headers = os.path.join(output, "include")
+    os.makedirs(os.path.join(headers, "linux"), exist_ok=True)
+    shutil.copy(os.path.join(kernel.src, "include/uapi/linux/fuse.h"), os.path.join(headers, "linux"))
+    build(kernel, output, "make", "-C", os.path.join(kernel.src, SELFTESTS), f"OUTPUT={output}",
+          f"KHDR_INCLUDES=-isystem {headers}", *(os.path.join(output, name) for name in names))
+    return [boot(kernel, [os.path.join(output, name)], [name], kernel.args.timeout, **environment) for name in names]
 
 
 def print_outcomes(outcomes: list[Outcome]) -> None:
