@@ -129,23 +129,16 @@ static bool server_remove(fuse_ino_t dir, const char *path)
 	return ino;
 }
 
-static struct stat server_stat(fuse_ino_t ino)
+static struct fuse_entry_param server_entry(fuse_ino_t ino)
 {
 	mode_t mode = srv.nodes[ino].mode;
 
-	return (struct stat) {
-		.st_ino = ino,
-		.st_mode = mode,
-		.st_nlink = !!srv.nodes[ino].dir + S_ISDIR(mode),
-		.st_size = S_ISDIR(mode) ? 0 : FILE_SIZE,
-	};
-}
-
-static struct fuse_entry_param server_entry(fuse_ino_t ino)
-{
 	return (struct fuse_entry_param) {
 		.ino = ino,
-		.attr = server_stat(ino),
+		.attr.st_ino = ino,
+		.attr.st_mode = mode,
+		.attr.st_nlink = !!srv.nodes[ino].dir + S_ISDIR(mode),
+		.attr.st_size = S_ISDIR(mode) ? 0 : FILE_SIZE,
 		.attr_timeout = TIMEOUT,
 		.entry_timeout = TIMEOUT,
 	};
@@ -211,10 +204,10 @@ static void fs_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
 
 static void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct stat st = server_stat(ino);
+	struct fuse_entry_param entry = server_entry(ino);
 
 	server_answered();
-	fuse_reply_attr(req, &st, TIMEOUT);
+	fuse_reply_attr(req, &entry.attr, entry.attr_timeout);
 }
 
 static void fs_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode,
