@@ -232,6 +232,21 @@ static void fs_mkdir(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mo
 	fs_create(req, dir, name, S_IFDIR | mode, NULL);
 }
 
+static void fs_symlink(fuse_req_t req, const char *target, fuse_ino_t dir, const char *name)
+{
+	fs_create(req, dir, name, S_IFLNK | 0777, NULL);
+}
+
+/* A node has one name here: the last one. */
+static void fs_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t dir, const char *name)
+{
+	struct fuse_entry_param entry = server_entry(ino);
+
+	server_name(ino, dir, name);
+	server_answered();
+	fuse_reply_entry(req, &entry);
+}
+
 static void fs_remove(fuse_req_t req, fuse_ino_t dir, const char *name)
 {
 	fuse_reply_err(req, server_remove(dir, name) ? 0 : ENOENT);
@@ -295,6 +310,8 @@ static const struct fuse_lowlevel_ops fs_ops = {
 	.create		= fs_create,
 	.mknod		= fs_mknod,
 	.mkdir		= fs_mkdir,
+	.symlink	= fs_symlink,
+	.link		= fs_link,
 	.unlink		= fs_remove,
 	.rmdir		= fs_remove,
 	.rename		= fs_rename,

@@ -98,6 +98,8 @@ static int make_call(const struct call *call)
 	case FUSE_MKNOD:	return mknod(path, S_IFREG | 0644, 0);
 	case FUSE_UNLINK:	return unlink(path);
 	case FUSE_MKDIR:	return mkdir(path, 0755);
+	case FUSE_SYMLINK:	return symlink("target", path);
+	case FUSE_LINK:		return link(path, call->new);
 	case FUSE_RMDIR:	return rmdir(path);
 	case FUSE_RENAME:	return rename(path, call->new);
 	case FUSE_RENAME2:	return renameat2(AT_FDCWD, path, AT_FDCWD, call->new, call->flags);
@@ -382,7 +384,8 @@ TEST_F(inval_entry, at_server)
 		{ FUSE_RENAME, "dir/new", "dir/next" },
 		{ FUSE_RENAME2, "dir/next", "dir/new", RENAME_NOREPLACE },
 		{ FUSE_RMDIR, "dir/new" },		{ FUSE_READDIRPLUS, "dir" },
-		{ FUSE_CREATE, "dir/new" },		{ FUSE_OPEN, "dir/file" },
+		{ FUSE_CREATE, "dir/new" },		{ FUSE_SYMLINK, "dir/symlink" },
+		{ FUSE_LINK, "dir/new", "dir/link" },	{ FUSE_OPEN, "dir/file" },
 		{ FUSE_READ, "dir/file" },
 	};
 	fuse_ino_t dir = server_add("dir", S_IFDIR);
@@ -412,6 +415,8 @@ static const struct late {
 	{ { FUSE_CREATE, "dir/config" } },
 	{ { FUSE_MKNOD, "dir/config" } },
 	{ { FUSE_MKDIR, "dir/config" } },
+	{ { FUSE_SYMLINK, "dir/config" } },
+	{ { FUSE_LINK, "dir/other", "dir/config" } },
 	{ { FUSE_RENAME, "dir/other", "dir/config" } },
 	{ { FUSE_RENAME2, "dir/other", "dir/config", RENAME_EXCHANGE }, true },
 };
