@@ -67,4 +67,4 @@ series-check: series
 	@tools/deps series && tools/series --check $(call option,KDIR,kdir) $(call option,TIMEOUT,timeout)
 
 clean:
-	rm -rf $(if $(PROFILE),build/*/src/kunit-'$(PROFILE)' build/test-*,build)
+	rm -rf $(if $(PROFILE),build/*/src/kunit-'$(PROFILE)' build/test_*,build)
