@@ -64,10 +64,10 @@ def build(kernel: Kernel, output: str, *command: str) -> None:
 
 
 def build_program(kernel: Kernel, name: str) -> str:
-    """Builds one of tools/data/guest/."""
+    """Builds one of tools/data/guest/, which may use headers of the selftests."""
     output = os.path.join(kernel.build_dir, "programs")
-    build(kernel, output, "sh", "-c", 'gcc -O2 -g -Wall "$0" -o "$1" $(pkg-config fuse3 --cflags --libs) -lpthread',
-          os.path.join(ROOT, f"tools/data/guest/{name}.c"), os.path.join(output, name))
+    build(kernel, output, "sh", "-c", 'gcc -O2 -g -Wall -I"$2" -I"$2/../.." "$0" -o "$1" $(pkg-config fuse3 --cflags --libs) -lpthread',
+          os.path.join(ROOT, f"tools/data/guest/{name}.c"), os.path.join(output, name), os.path.join(kernel.src, SELFTESTS))
     return os.path.join(output, name)
 
 

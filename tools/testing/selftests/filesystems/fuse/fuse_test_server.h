@@ -44,7 +44,9 @@
 
 #define MNT		"/tmp/mnt"
 #define ROOT		FUSE_ROOT_ID
+#ifndef NODES
 #define NODES		128
+#endif
 #define OPCODES		64
 #define LIMIT		5	/* seconds for what takes microseconds */
 #define TIMEOUT		1000
