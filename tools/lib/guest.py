@@ -54,21 +54,18 @@ class Outcome(Reader):
         return bool(self.tests.expected_count and self.tests.counts.passed) and not self.status and super().passed
 
 
-def build(kernel: Kernel, output: str, *command: str) -> None:
-    """Has a command build programs into a folder."""
-    os.makedirs(output, exist_ok=True)
-    log = os.path.join(kernel.build_dir, "programs.log")
-    if run([*command], log):
+def build(kernel: Kernel, names: list[str]) -> list[str]:
+    """Builds selftests of the tree, or programs of tools/data/guest/, as the Makefile of these selftests does."""
+    output = os.path.join(kernel.build_dir, "programs")
+    headers, log = os.path.join(output, "include"), output + ".log"
+    os.makedirs(os.path.join(headers, "linux"), exist_ok=True)
+    shutil.copy(os.path.join(kernel.src, "include/uapi/linux/fuse.h"), os.path.join(headers, "linux"))
+    programs = [os.path.join(output, name) for name in names]
+    if run(["make", "-C", os.path.join(kernel.src, SELFTESTS), f"VPATH={ROOT}/tools/data/guest", f"OUTPUT={output}",
+            f"NOTIFY_TESTS={' '.join(names)}", f"KHDR_INCLUDES=-isystem {headers}", *programs], log):
         errors = [line for line in read(log).splitlines() if re.search(r"error|\*\*\*", line)]
         raise Stop("\n".join(["the programs for user space do not build:", *errors[:3], f"log: {log}"]))
-
-
-def build_program(kernel: Kernel, name: str) -> str:
-    """Builds one of tools/data/guest/, which may use headers of the selftests."""
-    output = os.path.join(kernel.build_dir, "programs")
-    build(kernel, output, "sh", "-c", 'gcc -O2 -g -Wall -I"$2" -I"$2/../.." "$0" -o "$1" $(pkg-config fuse3 --cflags --libs) -lpthread',
-          os.path.join(ROOT, f"tools/data/guest/{name}.c"), os.path.join(output, name), os.path.join(kernel.src, SELFTESTS))
-    return os.path.join(output, name)
+    return programs
 
 
 def boot(kernel: Kernel, files: list[str], command: list[str], limit: int, **environment: object) -> Outcome:
@@ -130,15 +127,10 @@ def listen(outcome: Outcome, child: subprocess.Popen[bytes], log: Any, limit: in
 
 
 def selftests(kernel: Kernel, only: list[str] | None = None, **environment: object) -> list[Outcome]:
-    """Builds the tree's selftests of notifications, or only some of them, as its own Makefile does, and runs each in
-    a boot of its own."""
-    names, output = only or PROGRAMS, os.path.join(kernel.build_dir, "selftests")
-    headers = os.path.join(output, "include")
-    os.makedirs(os.path.join(headers, "linux"), exist_ok=True)
-    shutil.copy(os.path.join(kernel.src, "include/uapi/linux/fuse.h"), os.path.join(headers, "linux"))
-    build(kernel, output, "make", "-C", os.path.join(kernel.src, SELFTESTS), f"OUTPUT={output}",
-          f"KHDR_INCLUDES=-isystem {headers}", *(os.path.join(output, name) for name in names))
-    return [boot(kernel, [os.path.join(output, name)], [name], kernel.args.timeout, **environment) for name in names]
+    """Runs the selftests of notifications, or only some of them, each in a boot of its own."""
+    names = only or PROGRAMS
+    return [boot(kernel, [program], [name], kernel.args.timeout, **environment)
+            for name, program in zip(names, build(kernel, names))]
 
 
 def print_outcomes(outcomes: list[Outcome]) -> None:

@@ -12,7 +12,7 @@
 #define _GNU_SOURCE
 #define FILES		100000
 #define NODES		(FILES + 10)
-#include "fuse_test_server.h"
+#include "../../testing/selftests/filesystems/fuse/fuse_test_server.h"
 
 #define HOLD_MS		100
 #define NAMES		20000
