@@ -389,16 +389,6 @@ static int fuse_fake_do_readdir(struct fuse_fake_server *server, struct fuse_req
 	return 0;
 }
 
-static int fuse_fake_do_write(struct fuse_fake_server *server, struct fuse_req *req,
-			      struct fuse_fake_node *node)
-{
-	const struct fuse_write_in *in = fuse_fake_in(req, 0);
-	struct fuse_write_out *out = fuse_fake_out(req);
-
-	out->size = in->size;
-	return 0;
-}
-
 static void fuse_fake_forget(struct fuse_fake_server *server, u64 nodeid, u64 nlookup)
 {
 	struct fuse_fake_node *node = fuse_fake_node(server, nodeid);
@@ -440,11 +430,11 @@ static const struct fuse_fake_op {
 	OP(LINK, fuse_fake_do_make), OP(TMPFILE, fuse_fake_do_make),
 	OP(UNLINK, fuse_fake_do_unmake), OP(RMDIR, fuse_fake_do_unmake),
 	OP(RENAME, fuse_fake_do_rename), OP(RENAME2, fuse_fake_do_rename),
-	OP(OPENDIR, fuse_fake_do_opendir), OP(WRITE, fuse_fake_do_write),
+	OP(OPENDIR, fuse_fake_do_opendir),
 	OP(READDIR, fuse_fake_do_readdir), OP(READDIRPLUS, fuse_fake_do_readdir),
 	OP(ACCESS), OP(DESTROY), OP(FALLOCATE), OP(FLUSH), OP(FSYNC), OP(FSYNCDIR),
 	OP(NOTIFY_REPLY), OP(OPEN), OP(READ), OP(RELEASE), OP(RELEASEDIR), OP(REMOVEXATTR),
-	OP(SETXATTR), OP(STATFS),
+	OP(SETXATTR), OP(STATFS), OP(WRITE),
 	/* O_TRUNC asks for capabilities; many servers have no attributes. */
 	OP(GETXATTR, NULL, -ENOSYS), OP(LSEEK, NULL, -ENOSYS),
 	/* No link leads anywhere. */
@@ -576,11 +566,8 @@ u64 fuse_fake_find(struct fuse_fake_server *server, u64 parent, const char *name
 struct fuse_fake_name *fuse_fake_told(struct fuse_fake_server *server, u64 parent,
 				      const char *name)
 {
-	struct fuse_fake_name *n;
-
 	guard(mutex)(&server->tree);
-	n = fuse_fake_name(server, parent, name);
-	return n->seq ? n : NULL;
+	return fuse_fake_name(server, parent, name);
 }
 
 u64 fuse_fake_seq(struct fuse_fake_server *server, u64 nodeid, enum fuse_fake_about about)

@@ -139,7 +139,7 @@ void fuse_fake_remove(struct fuse_fake_server *server, const char *path);
 /* The nodeid of a name, or 0; @parent may be gone, or be no directory. */
 u64 fuse_fake_find(struct fuse_fake_server *server, u64 parent, const char *name);
 
-/* What the kernel was told last about a name, or NULL; stable while there is no request. */
+/* What the kernel was told last about a name; stable while there is no request. */
 struct fuse_fake_name *fuse_fake_told(struct fuse_fake_server *server, u64 parent,
 				      const char *name);
 

@@ -235,7 +235,7 @@ int fuse_fx_do_notify(struct fuse_fx_op *op)
 	told = fuse_fake_told(fx->server, op->parent, name);
 	scoped_guard(mutex, &fx->server->tree) {
 		call->end = fx->server->seq;
-		if (told && err != -ENOENT)
+		if (err != -ENOENT)
 			call->found_seq = told->seq;
 	}
 	return err;
@@ -342,7 +342,7 @@ static void fuse_fx_check_name(struct fuse_fixture *fx, u64 parent, const char *
 		return;
 	nodeid = d_is_positive(dentry) ? get_node_id(d_inode(dentry)) : 0;
 	told = fuse_fake_told(fx->server, parent, name);
-	if (!told || told->seq <= seq)
+	if (told->seq <= seq)
 		fuse_fx_broken(fx, FUSE_FX_FRESH,
 			       "%s in nodeid %llu is from before the notification",
 			       fuse_fx_describe(dentry, text), parent);
