@@ -360,35 +360,30 @@ static void fuse_fx_check_node(struct fuse_fixture *fx, u64 nodeid, bool names, 
 		.mnt	= mntget(fx->mnt),
 		.dentry	= fuse_fx_find_node(fx, nodeid),
 	};
+	const char *what = "stat()";
 	struct kstat stat;
 	struct file *file;
+	bool stale;
 	int err;
 
 	/* What is no directory has no names. */
 	if (!path.dentry || (names && !d_is_dir(path.dentry)) || IS_DEADDIR(d_inode(path.dentry)))
 		return;
 	err = vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0);
-	if (err)
-		fuse_fx_broken(fx, FUSE_FX_FRESH, "stat() of nodeid %llu returns %s", nodeid,
-			       fuse_fx_errname(err));
-	else if (fuse_fake_seq(fx->server, nodeid, FUSE_FAKE_ATTR) <= seq)
-		fuse_fx_broken(fx, FUSE_FX_FRESH,
-			       "the attributes of nodeid %llu are from before the notification",
-			       nodeid);
-	if (!fx->server->cache_dir || !d_is_dir(path.dentry))
-		return;
-	file = dentry_open(&path, O_RDONLY | O_DIRECTORY, current_cred());
-	if (IS_ERR(file)) {
-		fuse_fx_broken(fx, FUSE_FX_FRESH, "open() of nodeid %llu returns %s", nodeid,
-			       fuse_fx_errname(PTR_ERR(file)));
-		return;
+	stale = fuse_fake_seq(fx->server, nodeid, FUSE_FAKE_ATTR) <= seq;
+	if (!err && !stale && fx->server->cache_dir && d_is_dir(path.dentry)) {
+		what = "a listing";
+		file = dentry_open(&path, O_RDONLY | O_DIRECTORY, current_cred());
+		err = PTR_ERR_OR_ZERO(file);
+		if (!err) {
+			fuse_fx_read_dir(file, "");
+			fuse_fx_close_file(file);
+		}
+		stale = fuse_fake_seq(fx->server, nodeid, FUSE_FAKE_LISTING) <= seq;
 	}
-	fuse_fx_read_dir(file, "");
-	fuse_fx_close_file(file);
-	if (fuse_fake_seq(fx->server, nodeid, FUSE_FAKE_LISTING) <= seq)
-		fuse_fx_broken(fx, FUSE_FX_FRESH,
-			       "the listing of nodeid %llu is from before the notification",
-			       nodeid);
+	if (err || stale)
+		fuse_fx_broken(fx, FUSE_FX_FRESH, "%s of nodeid %llu returns %s", what, nodeid,
+			       err ? fuse_fx_errname(err) : "what is from before the notification");
 }
 
 /*
