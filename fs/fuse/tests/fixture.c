@@ -22,7 +22,7 @@ MODULE_PARM_DESC(seed, "Shuffle the parameters of the tests, unless it is 0");
 /* A notification that was made */
 struct fuse_fx_call {
 	struct list_head list;
-	u64 parent;	/* nodeid of the directory */
+	u64 parent;	/* nodeid of the directory; 0 of FUSE_NOTIFY_INC_EPOCH */
 	u64 seq;	/* of the server when it started: what it told earlier is stale */
 	u64 end;	/* of the server when it ended, or U64_MAX */
 	u64 found_seq;	/* told->seq of the name then, if it found something, or U64_MAX */
@@ -162,26 +162,6 @@ static bool fuse_fx_check_locks(struct fuse_fixture *fx)
 
 /* Notifications. Threads make them, too. */
 
-/* What is cached for this name now, or @below it, is stale when the notification is done. */
-static struct fuse_fx_call *fuse_fx_note(struct fuse_fixture *fx, u64 parent, const char *name,
-					 bool below)
-{
-	size_t size = strlen(name) + 1;
-	struct fuse_fx_call *call = kzalloc_flex(*call, name, size);
-
-	KUNIT_ASSERT_NOT_NULL(fx->test, call);
-	call->parent = parent;
-	call->end = U64_MAX;
-	call->found_seq = U64_MAX;
-	memcpy(call->name, name, size);
-	scoped_guard(mutex, &fx->server->tree) {
-		call->seq = fx->server->seq;
-		list_add_tail(&call->list, &fx->calls);
-	}
-	fuse_fake_take_back(fx->server, parent, name, below);
-	return call;
-}
-
 int fuse_fx_send(struct fuse_fixture *fx, enum fuse_notify_code code, const void *data,
 		 size_t size, const char *name)
 {
@@ -215,23 +195,36 @@ int fuse_fx_send(struct fuse_fixture *fx, enum fuse_notify_code code, const void
 	return err;
 }
 
-int fuse_fx_do_notify(struct fuse_fx_op *op)
+/*
+ * What is cached for path[0], or below it, is stale when the notification is done. Without a
+ * name, it is about the node @parent, or about all names if that is 0.
+ */
+static int fuse_fx_tell(struct fuse_fx_op *op, enum fuse_notify_code code, const void *data,
+			size_t size)
 {
-	const char *name = op->path[0];
-	struct fuse_notify_inval_entry_out inval = { op->parent, strlen(name), op->flags };
-	struct fuse_notify_delete_out delete = { op->parent, op->child, strlen(name) };
+	const char *name = op->path[0] ?: "";
+	size_t name_size = strlen(name) + 1;
+	struct fuse_fx_call *call = kzalloc_flex(*call, name, name_size);
 	bool below = !(op->flags & FUSE_EXPIRE_ONLY);
 	struct fuse_fixture *fx = op->fx;
 	struct fuse_fake_name *told;
-	struct fuse_fx_call *call;
 	int err;
 
-	call = fuse_fx_note(fx, op->parent, name, below);
-	err = op->child ?
-	      fuse_fx_send(fx, FUSE_NOTIFY_DELETE, &delete, sizeof(delete), name) :
-	      fuse_fx_send(fx, FUSE_NOTIFY_INVAL_ENTRY, &inval, sizeof(inval), name);
+	KUNIT_ASSERT_NOT_NULL(fx->test, call);
+	call->parent = op->parent;
+	call->end = U64_MAX;
+	call->found_seq = U64_MAX;
+	memcpy(call->name, name, name_size);
+	scoped_guard(mutex, &fx->server->tree) {
+		call->seq = fx->server->seq;
+		list_add_tail(&call->list, &fx->calls);
+	}
+	fuse_fake_take_back(fx->server, op->parent, name, below);
+	err = fuse_fx_send(fx, code, data, size, op->path[0]);
 	/* It may also have dropped what was cached for the name meanwhile. */
 	fuse_fake_take_back(fx->server, op->parent, name, below);
+	if (!op->parent)
+		fuse_fake_take_back_node(fx->server, 0);
 	told = fuse_fake_told(fx->server, op->parent, name);
 	scoped_guard(mutex, &fx->server->tree) {
 		call->end = fx->server->seq;
@@ -241,27 +234,29 @@ int fuse_fx_do_notify(struct fuse_fx_op *op)
 	return err;
 }
 
+int fuse_fx_do_notify(struct fuse_fx_op *op)
+{
+	size_t len = strlen(op->path[0]);
+	struct fuse_notify_inval_entry_out inval = { op->parent, len, op->flags };
+	struct fuse_notify_delete_out delete = { op->parent, op->child, len };
+
+	return op->child ? fuse_fx_tell(op, FUSE_NOTIFY_DELETE, &delete, sizeof(delete)) :
+			   fuse_fx_tell(op, FUSE_NOTIFY_INVAL_ENTRY, &inval, sizeof(inval));
+}
+
 int fuse_fx_do_inval_inode(struct fuse_fx_op *op)
 {
 	struct fuse_notify_inval_inode_out message = { .ino = op->parent };
 
-	fuse_fx_note(op->fx, op->parent, "", false);
-	return fuse_fx_send(op->fx, FUSE_NOTIFY_INVAL_INODE, &message, sizeof(message), NULL);
+	return fuse_fx_tell(op, FUSE_NOTIFY_INVAL_INODE, &message, sizeof(message));
 }
 
 int fuse_fx_do_inc_epoch(struct fuse_fx_op *op)
 {
-	struct fuse_fixture *fx = op->fx;
-	int err;
+	struct fuse_fx_op all = { .fx = op->fx };
 
-	scoped_guard(mutex, &fx->server->tree)
-		fx->epoch_seq = fx->server->seq;
-	fx->epoch_end = U64_MAX;
-	err = fuse_fx_send(fx, FUSE_NOTIFY_INC_EPOCH, NULL, 0, NULL);
-	fuse_fake_take_back_node(fx->server, 0);
-	scoped_guard(mutex, &fx->server->tree)
-		fx->epoch_end = fx->server->seq;
-	return err;
+	op->fx->new_epoch = true;
+	return fuse_fx_tell(&all, FUSE_NOTIFY_INC_EPOCH, NULL, 0);
 }
 
 /* What is checked at the end of a test. */
@@ -395,12 +390,13 @@ static void fuse_fx_check_node(struct fuse_fixture *fx, u64 nodeid, bool names, 
  */
 static void fuse_fx_check_renamed(struct fuse_fixture *fx, struct fuse_fake_name *told)
 {
-	bool stale = told->from_seq <= fx->epoch_seq && fx->epoch_end < told->seq;
+	const struct fuse_fake_name *from = told->from;
 	struct fuse_fx_call *call;
+	bool stale = false;
 
 	list_for_each_entry(call, &fx->calls, list)
-		if (call->parent == told->from->parent && !strcmp(call->name, told->from->name) &&
-		    told->from_seq <= call->seq)
+		if (told->from_seq <= call->seq && (!call->parent ||
+		    (call->parent == from->parent && !strcmp(call->name, from->name))))
 			stale |= call->end < told->seq || call->found_seq == told->from_seq ||
 				 (told->nodeid && told->nodeid == fx->found_nodeid);
 	if (stale)
@@ -415,13 +411,16 @@ static void fuse_fx_check_fresh(struct fuse_fixture *fx)
 	list_for_each_entry(told, &fx->server->names, list)
 		if (told->from)
 			fuse_fx_check_renamed(fx, told);
-	list_for_each_entry(call, &fx->calls, list)
+	list_for_each_entry(call, &fx->calls, list) {
 		if (*call->name)
 			fuse_fx_check_name(fx, call->parent, call->name, call->seq);
-	/* After FUSE_NOTIFY_INC_EPOCH every name is stale. Children before their directories. */
-	list_for_each_entry_reverse(told, &fx->server->names, list)
-		if (told->seq && told->seq <= fx->epoch_seq)
-			fuse_fx_check_name(fx, told->parent, told->name, fx->epoch_seq);
+		if (call->parent)
+			continue;
+		/* For all names: children before their directories. */
+		list_for_each_entry_reverse(told, &fx->server->names, list)
+			if (told->seq && told->seq <= call->seq)
+				fuse_fx_check_name(fx, told->parent, told->name, call->seq);
+	}
 	list_for_each_entry(call, &fx->calls, list)
 		fuse_fx_check_node(fx, call->parent, *call->name, call->seq);
 }

@@ -54,8 +54,7 @@ struct fuse_fixture {
 	unsigned int root_refs;		/* to the root dentry, when it had no children yet */
 
 	struct list_head calls;		/* the notifications so far, protected by server->tree */
-	u64 epoch_seq;			/* of the server when FUSE_NOTIFY_INC_EPOCH last started */
-	u64 epoch_end;			/* and when it ended; U64_MAX: not yet; 0: none was sent */
+	bool new_epoch;			/* FUSE_NOTIFY_INC_EPOCH was one of them */
 	u64 found_nodeid;		/* whose entry a notification has found, or 0 */
 	struct list_head held;		/* dentries, inodes and open files of the test */
 	struct list_head threads;	/* that the test has started */

@@ -117,7 +117,7 @@ static int race_overlay(struct fuse_fx_op *op)
 		return PTR_ERR(entry);
 	/* In a new epoch it has to look it up again. */
 	if (!entry->d_op->d_revalidate(d_inode(entry->d_parent), &entry->d_name, entry, 0) &&
-	    !op->fx->epoch_end)
+	    !op->fx->new_epoch)
 		fuse_fx_broken(op->fx, FUSE_FX_NO_COLLATERAL,
 			       "d_revalidate() refuses a dentry that was just looked up");
 	dput(entry);
