@@ -231,16 +231,21 @@ static const struct {
 	[RACE_SEEN_OTHER]	= { "another node", 0, -ENOENT },
 };
 
-static void race_fill(struct kunit *test, struct race *race)
+/* A fixture of its own, with what the state says */
+static void race_begin(struct kunit *test, struct race *race)
 {
-	const struct race_pair *pair = test->param_value;
-	struct fuse_fixture *fx = test->priv;
+	const struct race_pair *pair = race->pair;
 	enum race_state state = pair->state;
 	umode_t mode = state & RACE_DIRS ? S_IFDIR | 0755 : S_IFREG | 0644;
+	struct fuse_fixture *fx;
 	u64 dir;
 
-	race->pair = pair;
+	KUNIT_ASSERT_EQ(test, fuse_fx_init(test), 0);
+	fx = test->priv;
 	race->fx = fx;
+	fx->score = &race_score;
+	fx->title = race->story;
+	fx->again = race->again;
 	fx->server->cache_dir = pair->call->lists;
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "out", S_IFDIR | 0755);
@@ -270,8 +275,6 @@ static void race_fill(struct kunit *test, struct race *race)
 	}
 	if (pair->call->lists)
 		fuse_fx_stat(fx, "dir");
-	race->notify.what = pair->notification;
-	race->call.what = pair->call;
 }
 
 /* What is cached for the name now? A notification that is under way may find that. */
@@ -528,18 +531,6 @@ static void race_join(struct race *race)
 		fuse_fake_take_back_node(server, race->nodeid);
 }
 
-static void race_begin(struct kunit *test, struct race *race)
-{
-	struct fuse_fixture *fx;
-
-	KUNIT_ASSERT_EQ(test, fuse_fx_init(test), 0);
-	fx = test->priv;
-	fx->score = &race_score;
-	fx->title = race->story;
-	fx->again = race->again;
-	race_fill(test, race);
-}
-
 /*
  * A notification that waited for the call may have found whatever was cached at any
  * time during the call: make the call once more, alone, and look at each point.
@@ -565,7 +556,10 @@ static bool race_one(struct kunit *test, struct race *race, enum race_how how,
 {
 	const struct race_pair *pair = test->param_value;
 
-	*race = (struct race) { how, { first, second } };
+	*race = (struct race) {
+		how, { first, second }, .pair = pair,
+		.notify.what = pair->notification, .call.what = pair->call,
+	};
 	if (fuse_fx_left_behind)
 		return false;
 	race_say(race, "%s.%s.%s:", test->name, pair->notification->name, pair->call->name);
