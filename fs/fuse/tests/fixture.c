@@ -228,7 +228,7 @@ static int fuse_fx_tell(struct fuse_fx_op *op, enum fuse_notify_code code, const
 	told = fuse_fake_told(fx->server, op->parent, name);
 	scoped_guard(mutex, &fx->server->tree) {
 		call->end = fx->server->seq;
-		if (err != -ENOENT)
+		if (op->parent && err != -ENOENT)
 			call->found_seq = told->seq;
 	}
 	return err;
@@ -392,13 +392,15 @@ static void fuse_fx_check_renamed(struct fuse_fixture *fx, struct fuse_fake_name
 {
 	const struct fuse_fake_name *from = told->from;
 	struct fuse_fx_call *call;
-	bool stale = false;
+	bool about, stale = false;
 
-	list_for_each_entry(call, &fx->calls, list)
-		if (told->from_seq <= call->seq && (!call->parent ||
-		    (call->parent == from->parent && !strcmp(call->name, from->name))))
+	list_for_each_entry(call, &fx->calls, list) {
+		about = !call->parent ||
+			(call->parent == from->parent && !strcmp(call->name, from->name));
+		if (about && told->from_seq <= call->seq)
 			stale |= call->end < told->seq || call->found_seq == told->from_seq ||
 				 (told->nodeid && told->nodeid == fx->found_nodeid);
+	}
 	if (stale)
 		fuse_fx_check_name(fx, told->parent, told->name, told->seq);
 }
