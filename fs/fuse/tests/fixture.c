@@ -196,11 +196,11 @@ int fuse_fx_send(struct fuse_fixture *fx, enum fuse_notify_code code, const void
 }
 
 /*
- * What is cached for path[0], or below it, is stale when the notification is done. Without a
- * name, it is about the node @parent, or about all names if that is 0.
+ * As fuse_fx_send(), and note it: what is cached for path[0], or below it, is stale then. Without
+ * a name, it is about the node @parent, or about all names if that is 0.
  */
-static int fuse_fx_tell(struct fuse_fx_op *op, enum fuse_notify_code code, const void *data,
-			size_t size)
+static int fuse_fx_send_noted(struct fuse_fx_op *op, enum fuse_notify_code code,
+			      const void *data, size_t size)
 {
 	const char *name = op->path[0] ?: "";
 	size_t name_size = strlen(name) + 1;
@@ -240,15 +240,15 @@ int fuse_fx_do_notify(struct fuse_fx_op *op)
 	struct fuse_notify_inval_entry_out inval = { op->parent, len, op->flags };
 	struct fuse_notify_delete_out delete = { op->parent, op->child, len };
 
-	return op->child ? fuse_fx_tell(op, FUSE_NOTIFY_DELETE, &delete, sizeof(delete)) :
-			   fuse_fx_tell(op, FUSE_NOTIFY_INVAL_ENTRY, &inval, sizeof(inval));
+	return op->child ? fuse_fx_send_noted(op, FUSE_NOTIFY_DELETE, &delete, sizeof(delete)) :
+			   fuse_fx_send_noted(op, FUSE_NOTIFY_INVAL_ENTRY, &inval, sizeof(inval));
 }
 
 int fuse_fx_do_inval_inode(struct fuse_fx_op *op)
 {
 	struct fuse_notify_inval_inode_out message = { .ino = op->parent };
 
-	return fuse_fx_tell(op, FUSE_NOTIFY_INVAL_INODE, &message, sizeof(message));
+	return fuse_fx_send_noted(op, FUSE_NOTIFY_INVAL_INODE, &message, sizeof(message));
 }
 
 int fuse_fx_do_inc_epoch(struct fuse_fx_op *op)
@@ -256,7 +256,7 @@ int fuse_fx_do_inc_epoch(struct fuse_fx_op *op)
 	struct fuse_fx_op all = { .fx = op->fx };
 
 	op->fx->new_epoch = true;
-	return fuse_fx_tell(&all, FUSE_NOTIFY_INC_EPOCH, NULL, 0);
+	return fuse_fx_send_noted(&all, FUSE_NOTIFY_INC_EPOCH, NULL, 0);
 }
 
 /* What is checked at the end of a test. */

@@ -239,7 +239,7 @@ static void fs_symlink(fuse_req_t req, const char *target, fuse_ino_t dir, const
 	fs_create(req, dir, name, S_IFLNK | 0777, NULL);
 }
 
-/* A node has one name here: the last one. */
+/* A node has only one name here: a link takes the old one away. */
 static void fs_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t dir, const char *name)
 {
 	struct fuse_entry_param entry = server_entry(ino);
