@@ -164,6 +164,8 @@ int fuse_fx_do_inc_epoch(struct fuse_fx_op *op);
 
 /* Stat what exists, and return how many of these requests that takes. */
 unsigned int fuse_fx_asks(struct fuse_fixture *fx, u32 opcode, const char *path);
+/* How many GETATTR it takes to stat what is in use, for these STATX_*. */
+unsigned int fuse_fx_asks_attr(struct fuse_fixture *fx, struct dentry *dentry, u32 mask);
 /* Is this name in the directory, as whoever reads it sees it? */
 bool fuse_fx_lists(struct fuse_fixture *fx, const char *path, const char *name);
 

@@ -71,6 +71,16 @@ unsigned int fuse_fx_asks(struct fuse_fixture *fx, u32 opcode, const char *path)
 	return fuse_fake_requests(fx->server, opcode) - before;
 }
 
+unsigned int fuse_fx_asks_attr(struct fuse_fixture *fx, struct dentry *dentry, u32 mask)
+{
+	unsigned int before = fuse_fake_requests(fx->server, FUSE_GETATTR);
+	struct path path = { .mnt = fx->mnt, .dentry = dentry };
+	struct kstat stat;
+
+	FUSE_EXPECT_ERR(fx->test, vfs_getattr(&path, &stat, mask, 0), 0);
+	return fuse_fake_requests(fx->server, FUSE_GETATTR) - before;
+}
+
 int fuse_fx_do_chmod(struct fuse_fx_op *op)
 {
 	struct iattr attr = { .ia_valid = ATTR_MODE };

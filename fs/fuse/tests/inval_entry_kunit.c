@@ -181,9 +181,6 @@ static void hard_link(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
 	struct dentry *two;
-	unsigned int asked;
-	struct kstat stat;
-	struct path path;
 	u64 nodeid;
 
 	nodeid = fuse_fake_add(fx->server, "one", S_IFREG | 0644);
@@ -229,10 +226,7 @@ static void hard_link(struct kunit *test)
 	fuse_fake_remove(fx->server, "two");
 	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, nodeid, "two", 0), 0);
 	KUNIT_EXPECT_EQ(test, d_inode(two)->i_nlink, 0);
-	path = (struct path) { .mnt = fx->mnt, .dentry = two };
-	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
-	vfs_getattr(&path, &stat, STATX_NLINK, 0);
-	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks_attr(fx, two, STATX_NLINK), 1);
 }
 
 /*
@@ -245,25 +239,20 @@ static void parent_attributes(struct kunit *test)
 		STATX_MTIME, STATX_CTIME, STATX_SIZE, STATX_BLOCKS, STATX_NLINK,
 	};
 	struct fuse_fixture *fx = test->priv;
-	unsigned int before, i;
-	struct kstat stat;
-	struct file *file;
+	struct dentry *parent;
+	unsigned int i;
 	u64 dir;
 
 	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "dir/sibling", S_IFREG | 0644);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/sibling"), 0);
-	file = fuse_fx_open(fx, "dir", O_RDONLY | O_DIRECTORY);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	parent = fuse_fx_hold(fx, "dir");
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "dir"), 0);
 
 	for (i = 0; i < ARRAY_SIZE(stale); i++) {
 		FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "never"), -ENOENT);
-		before = fuse_fake_requests(fx->server, FUSE_GETATTR);
-		FUSE_EXPECT_ERR(test, vfs_getattr(&file->f_path, &stat, STATX_UID, 0), 0);
-		KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), before);
-		FUSE_EXPECT_ERR(test, vfs_getattr(&file->f_path, &stat, stale[i], 0), 0);
-		KUNIT_EXPECT_EQ_MSG(test, fuse_fake_requests(fx->server, FUSE_GETATTR), before + 1,
+		KUNIT_EXPECT_EQ(test, fuse_fx_asks_attr(fx, parent, STATX_UID), 0);
+		KUNIT_EXPECT_EQ_MSG(test, fuse_fx_asks_attr(fx, parent, stale[i]), 1,
 				    "STATX_* %#x", stale[i]);
 	}
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "dir/sibling"), 0);

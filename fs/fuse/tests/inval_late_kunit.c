@@ -98,17 +98,6 @@ static void expect_return(struct fuse_fixture *fx, struct kunit_thread *thread, 
 		FUSE_FX_ERR(KUNIT_FAIL, fx->test, call, err, expected);
 }
 
-/* How often a stat() for this asks the server. */
-static unsigned int late_asks(struct fuse_fixture *fx, struct dentry *dentry, u32 mask)
-{
-	unsigned int before = fuse_fake_requests(fx->server, FUSE_GETATTR);
-	struct path path = { .mnt = fx->mnt, .dentry = dentry };
-	struct kstat stat;
-
-	FUSE_EXPECT_ERR(fx->test, vfs_getattr(&path, &stat, mask, 0), 0);
-	return fuse_fake_requests(fx->server, FUSE_GETATTR) - before;
-}
-
 /* Notify while a request is stopped, and see that it does not wait for that. */
 static void notify_meanwhile(struct fuse_fixture *fx, struct fuse_fx_op notify, int expected)
 {
@@ -259,7 +248,7 @@ static void late_attributes(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
 	if (directory) {
 		KUNIT_EXPECT_EQ(test, d_inode(late.dir)->i_mode, S_IFDIR | 0755);
-		KUNIT_EXPECT_EQ(test, late_asks(fx, late.dir, STATX_MODE), 0);
+		KUNIT_EXPECT_EQ(test, fuse_fx_asks_attr(fx, late.dir, STATX_MODE), 0);
 	}
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, directory ? "dir" : "dir/file"), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_GETATTR), asked + 1);
@@ -355,7 +344,7 @@ static void late_links(struct kunit *test)
 	expect_return(fx, late.caller, "getattr", 0);
 	KUNIT_EXPECT_EQ(test, d_inode(file)->i_mode, last ? S_IFREG : S_IFREG | 0644);
 	if (!last) {
-		KUNIT_EXPECT_EQ(test, late_asks(fx, file, STATX_SIZE), 0);
+		KUNIT_EXPECT_EQ(test, fuse_fx_asks_attr(fx, file, STATX_SIZE), 0);
 		KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "link"), 1);
 	}
 	KUNIT_EXPECT_EQ(test, d_inode(file)->i_nlink, !last);
@@ -410,7 +399,7 @@ static void link_overtaken(struct kunit *test)
 		expect_return(fx, third, "getattr", 0);
 	if (param->looked_at) {
 		/* LINK's answer is older or newer than the owner in the other one. */
-		KUNIT_EXPECT_EQ(test, late_asks(fx, late.file, STATX_UID), 1);
+		KUNIT_EXPECT_EQ(test, fuse_fx_asks_attr(fx, late.file, STATX_UID), 1);
 		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
 		KUNIT_EXPECT_EQ(test, d_inode(late.file)->i_nlink, param->removed ? 2 : 3);
 		KUNIT_EXPECT_EQ(test, i_size_read(d_inode(late.file)), fx->server->file_size);

@@ -261,14 +261,12 @@ static void table_end(struct table_entry *e)
 {
 	struct inode *inode = e->held ? d_inode(e->held) : NULL;
 	struct fuse_fixture *fx = e->fx;
-	struct path path = { .mnt = fx->mnt, .dentry = e->held };
 	int answer = table_answer(e);
 	/* Its node has no links left: it is dropped, or negative. */
 	bool deleted = e->notification == DELETE && e->nodeid && !answer;
 	/* Still hashed: it has only expired, or the other directory was notified. */
 	bool kept = e->notification == EXPIRE || e->parent == IN_REUSED;
-	unsigned int cached, asked;
-	struct kstat stat;
+	unsigned int cached;
 
 	/* With delete_stale an expired dentry is dropped at once, unless it is in use. */
 	if (e->parent == IN_DELETE_STALE && !e->held)
@@ -296,11 +294,9 @@ static void table_end(struct table_entry *e)
 	/* There is a next generation of the node. */
 	if (fuse_is_bad(inode))
 		return;
-	asked = fuse_fake_requests(fx->server, FUSE_GETATTR);
-	FUSE_EXPECT_ERR(fx->test, vfs_getattr(&path, &stat, STATX_BASIC_STATS, 0), 0);
 	/* Only the server knows how many links are left, if it has removed one elsewhere. */
 	table_expect(e, "without valid attributes",
-		     fuse_fake_requests(fx->server, FUSE_GETATTR) > asked,
+		     fuse_fx_asks_attr(fx, e->held, STATX_BASIC_STATS),
 		     e->parent == IN_REUSED && e->notification == DELETE);
 }
 
