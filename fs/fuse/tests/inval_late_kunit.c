@@ -281,7 +281,6 @@ static void valid_last(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
 	const char *missing = kunit_points_missing();
-	struct fuse_fx_op chmod = { fx, .path = { "link" } };
 	struct late late;
 
 	if (missing)
@@ -302,7 +301,7 @@ static void valid_last(struct kunit *test)
 	fx->server->file_size++;
 	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, late.nodeid), 0);
 	late_look.size = fx->server->file_size;
-	FUSE_EXPECT_ERR(test, fuse_fx_do_chmod(&chmod), 0);
+	FUSE_EXPECT_ERR(test, FUSE_FX_CALL(chmod, fx, .path = { "link" }), 0);
 	KUNIT_EXPECT_EQ(test, d_inode(late.file)->i_mode, S_IFREG | 0700);
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "link"), 0);
 	KUNIT_EXPECT_FALSE(test, late_look.old);

@@ -82,11 +82,9 @@ static int waits_notify(struct fuse_fx_op *op)
 static int waits_use_name(struct fuse_fx_op *op)
 {
 	const char *name = op->path[0];
-	struct fuse_fx_op follow = { .fx = op->fx, .path = { name }, .flags = LOOKUP_FOLLOW };
-	struct fuse_fx_op create = { .fx = op->fx, .path = { name }, .flags = O_RDWR | O_CREAT };
 
 	fuse_fx_do_symlink(op);
-	fuse_fx_do_stat(&follow);
+	FUSE_FX_CALL(stat, op->fx, .path = { name }, .flags = LOOKUP_FOLLOW);
 	fuse_fx_unlink(op->fx, name);
 	fuse_fx_mkdir(op->fx, name);
 	fuse_fx_rmdir(op->fx, name);
@@ -96,7 +94,7 @@ static int waits_use_name(struct fuse_fx_op *op)
 	fuse_fx_unlink(op->fx, name);
 	fuse_fx_rename(op->fx, "out/new", name, 0);
 	fuse_fx_unlink(op->fx, name);
-	fuse_fx_do_open(&create);
+	FUSE_FX_CALL(open, op->fx, .path = { name }, .flags = O_RDWR | O_CREAT);
 	return fuse_fx_unlink(op->fx, name);
 }
 
