@@ -81,7 +81,7 @@ def flush_log(mconsole: str, *more: str) -> None:
 
 
 class Sleeper:
-    """Tells whether a kernel waits for ever: it has slept for longer than two waits of the suites in a row may take."""
+    """Tells whether a UML kernel waits for ever: it has slept for longer than two waits of the suites in a row may take."""
     SECONDS = 12
 
     def __init__(self, binary: str) -> None:
@@ -224,7 +224,7 @@ class Kernel:
             uml = [] if self.arch else [f"--kernel_args=uml_dir={uml_dir}", "--kernel_args=umid=kernel"]
             try:
                 run(self.kunit("exec", f"--timeout={timeout + 30}", *self.arch, *uml, *self.boot_options,
-                               *options), log, limit=timeout, at_limit=time_is_up, stuck=(lambda: False) if self.arch else sleeps)
+                               *options), log, limit=timeout, at_limit=time_is_up, stuck=sleeps)
             finally:
                 kill_kernels(self.linux)
         return "".join(hung)
