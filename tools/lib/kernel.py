@@ -103,9 +103,10 @@ class Sleeper:
 class Kernel:
     """A tree with a fix, in a profile."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        """Takes the options of add_arguments(). If these make no sense, it raises Stop before anything that takes long."""
-        self.args = args
+    def __init__(self, args: argparse.Namespace, **instead: str | int) -> None:
+        """Takes the options of parser_of(), or others in place of some. If these make no sense, it raises Stop before anything
+        that takes long."""
+        args = self.args = argparse.Namespace(**{**vars(args), **instead})
         path = {"ours": OUR_FIX}.get(args.fix, os.path.abspath(os.path.expanduser(args.fix)))
         self.fix = [] if args.fix == "none" else patches_of(path)
         for patch in self.fix:
