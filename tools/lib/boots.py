@@ -24,11 +24,11 @@ class Boot:
     without failure: it shows how many results to expect, and how long a boot may print nothing."""
 
     def __init__(self, kernel: Kernel, name: str, arguments: list[str], uml_dir: str, good: Boot | None) -> None:
+        self.lines, self.log = Lines(), Reader()
+        self.longest, self.heard, self.end_by = 0.0, time.monotonic(), time.monotonic() + kernel.args.timeout
         self.name, self.expected = name, good.log.results if good else 0
         self.patience = max(3.0, 10 * good.longest) if good else SILENCE
-        self.longest, self.heard, self.end_by = 0.0, time.monotonic(), time.monotonic() + kernel.args.timeout
         self.fate: str | None = None
-        self.lines, self.log = Lines(), Reader()
         options = [option.split("=", 1)[1] for option in kernel.boot_options]
         self.child = subprocess.Popen(
             [kernel.linux, "kunit.enable=1", "kunit.filter=speed>very_slow", "mem=1G", "console=tty", "kunit_shutdown=halt",
