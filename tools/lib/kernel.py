@@ -21,7 +21,7 @@ import time
 from typing import Iterable
 
 from lib.base import BUILD, ROOT, Stop, kernel_source, positive, progress, read, run, write
-from lib.log import TIME_IS_UP, Result, parse, read_log
+from lib.log import TIME_IS_UP, Result
 from lib.stage import KUNIT, OUR_FIX, check_tree, patches_of, stage
 
 PROFILES = os.path.join(ROOT, "tools/data/profiles")
@@ -235,8 +235,7 @@ class Kernel:
         progress.enter("run", self.test_log)
         open(self.test_log, "w").close()  # never judge the last run's
         hung = self.exec(self.run_log, self.args.timeout, *options)
-        lines = read_log(self.test_log)
-        result = Result(lines, hung, parse(self.src, lines), not self.arch)
+        result = Result(self.src, self.test_log, hung, not self.arch)
         if self.args.arch == "s390" and not hung and result.where == "at shutdown":
             result.died = ""  # it restarts without a word
         if result.died and result.booted:

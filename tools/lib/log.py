@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import pathlib
 import re
 import sys
 from typing import Any
@@ -31,11 +32,6 @@ class Lines:
     def __call__(self, piece: bytes) -> list[str]:
         *lines, self.rest = (self.rest + (piece or b"\n" * bool(self.rest))).split(b"\n")
         return [re.sub(r"^\[ *\d+\.\d+\] ", "", line.decode(errors="backslashreplace").rstrip("\r")) for line in lines]
-
-
-def read_log(path: str) -> list[str]:
-    with open(path, "rb") as file:
-        return Lines()(file.read() + b"\n")
 
 
 def parse(src: str, lines: list[str]) -> Any:
@@ -135,11 +131,13 @@ class Reader:
 
 
 class Result(Reader):
-    """What a boot came to: kunit.py's results, and what the kernel's log says beyond them."""
+    """What a boot came to: what the kunit.py of a tree makes of the kernel's log, and what that says beyond it."""
 
-    def __init__(self, lines: list[str], hung: str | bool, tests: Any, silent: bool = True) -> None:
+    def __init__(self, src: str, log: str, hung: str = "", silent: bool = True) -> None:
         super().__init__(silent)
-        self.tests, self.counts, self.hung = tests, tests.counts, hung
+        lines = self.lines = Lines()(pathlib.Path(log).read_bytes() + b"\n")
+        self.tests, self.hung = parse(src, lines), hung
+        self.counts = self.tests.counts
         self.died_in = ""  # the case, if known
         self.flushed = TIME_IS_UP in lines
         end = lines.index(TIME_IS_UP) if self.flushed else len(lines)
