@@ -126,6 +126,11 @@ def aligned(lines: list[list[str]]) -> str:
     return head + "|" + "|".join("-" * (width + 2) for width in widths) + "|\n" + "".join(others)
 
 
+def rows(text: str) -> list[list[str]]:
+    """The lines of all such tables in a text."""
+    return [re.split(r" *\| *", line)[1:-1] for line in text.splitlines() if line.startswith("| ")]
+
+
 def positive(text: str) -> int:
     if int(text) < 1:
         raise ValueError
