@@ -136,7 +136,7 @@ class Result(Reader):
     def __init__(self, src: str, log: str, hung: str = "", silent: bool = True) -> None:
         super().__init__(silent)
         lines = self.lines = Lines()(pathlib.Path(log).read_bytes() + b"\n")
-        self.tests, self.hung = parse(src, lines), hung
+        self.tests, self.hung, self.log = parse(src, lines), hung, log
         self.counts = self.tests.counts
         self.died_in = ""  # the case, if known
         self.flushed = TIME_IS_UP in lines
