@@ -205,9 +205,9 @@ class Kernel:
         raise Stop("\n".join(["the kernel does not build:", *why, f"log: {log}"]
                              + ["FIX=none (--fix none) tells if the tree builds without the fix"] * bool(self.fix)))
 
-    def exec(self, log: str, timeout: int, *options: str) -> str:
+    def exec(self, log: str, *options: str) -> str:
         """Boots once through kunit.py, which writes the kernel's log to test_log. Says how it hung, if it did."""
-        hung: list[str] = []
+        hung, timeout = list[str](), self.args.timeout
         sleeps = Sleeper(self.linux)
         with tempfile.TemporaryDirectory() as uml_dir:
             def time_is_up() -> None:
@@ -234,7 +234,7 @@ class Kernel:
         """Runs the suites, or those that kunit.py's options choose."""
         progress.enter("run", self.test_log)
         open(self.test_log, "w").close()  # never judge the last run's
-        hung = self.exec(self.run_log, self.args.timeout, *options)
+        hung = self.exec(self.run_log, *options)
         result = Result(self.src, self.test_log, hung, not self.arch)
         if self.args.arch == "s390" and not hung and result.where == "at shutdown":
             result.died = ""  # it restarts without a word
@@ -274,7 +274,7 @@ class Kernel:
         kept, log = (os.path.join(self.build_dir, name) for name in ("judge-test.log", "judge-list.log"))
         open(self.test_log, "a").close()
         os.replace(self.test_log, kept)  # this boot writes another one
-        self.exec(log, self.args.timeout, "--list_tests", *options)
+        self.exec(log, "--list_tests", *options)
         os.replace(kept, self.test_log)
         return re.findall(r"^[^\s.\[]+\.[^\s.]+$", read(log), re.M)
 
