@@ -29,10 +29,9 @@ class Boot:
         self.name, self.expected = name, good.log.results if good else 0
         self.patience = max(3.0, 10 * good.longest) if good else SILENCE
         self.fate: str | None = None
-        options = [option.split("=", 1)[1] for option in kernel.boot_options]
         self.child = subprocess.Popen(
             [kernel.linux, "kunit.enable=1", "kunit.filter=speed>very_slow", "mem=1G", "console=tty", "kunit_shutdown=halt",
-             f"uml_dir={uml_dir}", *arguments, *options],
+             f"uml_dir={uml_dir}", *arguments, *kernel.boot_options],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
         assert self.child.stdout
         self.out = self.child.stdout

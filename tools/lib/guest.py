@@ -84,8 +84,7 @@ def boot(kernel: Kernel, files: list[str], command: list[str], limit: int, **env
             who = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
         arguments = ["mem=1G", "seccomp=on", "kunit.enable=0", "console=tty1", "con=null", "con0=fd:1", "con1=fd:2",
                      "root=98:0", "rootfstype=hostfs", "rootflags=/", "ro", f"uml_dir={home}/uml", "umid=kernel",
-                     *(option.split("=", 1)[1] for option in kernel.boot_options),
-                     *(f"{name}={value}" for name, value in environment.items()),
+                     *kernel.boot_options, *(f"{name}={value}" for name, value in environment.items()),
                      f"init={home}/init", "--", "./" + command[0], *command[1:]]
         # its memory is a file in TMPDIR, else in /dev/shm or /tmp, and the first may be root's
         env = {name: value for name, value in os.environ.items() if name not in ("TMPDIR", "TMP", "TEMP")}

@@ -124,15 +124,12 @@ class Kernel:
                 there = (os.path.basename(other)[:-len(".config")] for other in glob.glob(PROFILES + "/*"))
                 raise Stop(f"--profile: there is no {name}, only " + ", ".join(sorted(there)))
             self.configs += [file] if um or name != "fast" else []  # that one is about UML
-        self.make_options = self.asked("make options", "make_options")
-        if um:
-            self.arch, self.boot_options = [], self.asked("kernel arguments of UML", "kernel_args")
-        else:
-            cross = [f"--cross_compile={args.cross_compile}"] if args.cross_compile else []
-            self.arch, self.boot_options = [f"--arch={args.arch}", *cross], self.asked("qemu arguments", "qemu_args")
+        self.make_options = self.asked("make options")
+        self.boot_options = self.asked("kernel arguments of UML" if um else "qemu arguments")
+        cross = [f"--cross_compile={args.cross_compile}"] if args.cross_compile else []
+        self.arch = [] if um else [f"--arch={args.arch}", *cross]
         if not args.timeout:
-            args.timeout = max([120, *(int(seconds) for config in self.configs
-                                       for seconds in re.findall("^# seconds of a boot: (.*)", read(config), re.M))])
+            args.timeout = max([120, *map(int, self.asked("seconds of a boot"))])
         progress.enter("source")
         self.kdir = os.path.realpath(os.path.expanduser(args.kdir) if args.kdir else kernel_source())
         self.version = check_tree(self.kdir)
@@ -146,9 +143,9 @@ class Kernel:
         self.test_log = os.path.join(self.build_dir, "test.log")  # kunit.py's
         self.run_log = os.path.join(self.build_dir, "judge-run.log")
 
-    def asked(self, what: str, option: str) -> list[str]:
-        """What comments of the profiles say beyond the configuration, as options of kunit.py."""
-        return [f"--{option}={word}" for config in self.configs
+    def asked(self, what: str) -> list[str]:
+        """What comments of the profiles say beyond the configuration."""
+        return [word for config in self.configs
                 for words in re.findall(f"^# {what}: (.*)", read(config), re.M) for word in shlex.split(words)]
 
     def __str__(self) -> str:
@@ -177,7 +174,8 @@ class Kernel:
         os.makedirs(self.build_dir, exist_ok=True)
         log = os.path.join(self.build_dir, "judge-build.log")
         progress.enter("build", log)
-        options = [*self.arch, *self.make_options, *self.asked("instead", "kconfig_add"),
+        options = [*self.arch, *(f"--make_options={word}" for word in self.make_options),
+                   *(f"--kconfig_add={word}" for word in self.asked("instead")),
                    *(f"--kunitconfig={config}" for config in self.configs)]
         jobs = f"--jobs={self.args.jobs}"
         env = {} if self.arch else with_ccache()
@@ -191,7 +189,7 @@ class Kernel:
                 write(known, "" if failed else self.configuration())
             configured = "" if failed else read(self.build_dir, ".config")
             failed = failed or run(["make", "-C", self.src, "ARCH=um", f"O={self.build_dir}", jobs,
-                                    *(option.split("=", 1)[1] for option in self.make_options), "linux"], log, more=env)
+                                    *self.make_options, "linux"], log, more=env)
         if self.arch or not failed and read(self.build_dir, ".config") != configured:
             # If kbuild found another compiler, kunit.py says whether all that we ask for is still there.
             failed = run(self.kunit("build", jobs, *options), log, more=env)
@@ -222,10 +220,11 @@ class Kernel:
                 while kernels(self.linux) and time.monotonic() < end:
                     time.sleep(0.1)
                 kill_kernels(self.linux)
-            uml = [] if self.arch else [f"--kernel_args=uml_dir={uml_dir}", "--kernel_args=umid=kernel"]
+            words = self.boot_options if self.arch else [f"uml_dir={uml_dir}", "umid=kernel", *self.boot_options]
+            boot_options = (f"--{'qemu' if self.arch else 'kernel'}_args={word}" for word in words)
             try:
-                run(self.kunit("exec", f"--timeout={timeout + 30}", *self.arch, *uml, *self.boot_options,
-                               *options), log, limit=timeout, at_limit=time_is_up, stuck=sleeps)
+                run(self.kunit("exec", f"--timeout={timeout + 30}", *self.arch, *boot_options, *options), log,
+                    limit=timeout, at_limit=time_is_up, stuck=sleeps)
             finally:
                 kill_kernels(self.linux)
         return "".join(hung)
