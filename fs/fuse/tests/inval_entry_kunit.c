@@ -433,6 +433,32 @@ static void listing_replaces(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, d_is_dir(fuse_fx_hold(fx, "dir/file")));
 }
 
+/*
+ * A lookup of "file" has found a dentry, which is expired, when a lookup of "new" moves it there:
+ * the answer to that is not about "file".
+ */
+static void lookup_moved(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	u64 nodeid = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	struct dentry *dir = fuse_fx_hold(fx, "dir"), *entry;
+	struct qstr name = QSTR("file");
+	unsigned int asked;
+
+	fuse_fake_add(fx->server, "dir/file", S_IFDIR | 0755);
+	entry = fuse_fx_hold(fx, "dir/file");
+	name.hash = full_name_hash(dir, name.name, name.len);
+	fuse_fake_link(fx->server, "dir/file", "dir/new");
+	fuse_fake_remove(fx->server, "dir/file");
+	FUSE_EXPECT_ERR(test, fuse_fx_expire(fx, nodeid, "file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/new"), 0);
+
+	asked = fuse_fake_requests(fx->server, FUSE_LOOKUP);
+	KUNIT_EXPECT_EQ(test, entry->d_op->d_revalidate(d_inode(dir), &name, entry, 0), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_LOOKUP), asked + 1);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), -ENOENT);
+}
+
 static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(negative),
 	KUNIT_CASE(negative_not_cached),
@@ -449,6 +475,7 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(listing),
 	KUNIT_CASE(listing_in_parts),
 	KUNIT_CASE(listing_replaces),
+	KUNIT_CASE(lookup_moved),
 	{}
 };
 
