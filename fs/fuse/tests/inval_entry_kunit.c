@@ -459,6 +459,58 @@ static void lookup_moved(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), -ENOENT);
 }
 
+/* Look up a name without RCU, as nfsd does. */
+static int do_lookup(struct fuse_fx_op *op)
+{
+	struct dentry *entry = fuse_fx_lookup_at(op->fx, op->parent, op->path[0]);
+
+	if (!IS_ERR(entry))
+		dput(entry);
+	return PTR_ERR_OR_ZERO(entry);
+}
+
+/* CREATE makes a dentry positive that a lookup has found: it stays hashed. */
+static void lookup_created(struct kunit *test)
+{
+	struct fuse_fx_op look = { .parent = FUSE_ROOT_ID }, create = { .flags = O_CREAT | O_RDWR };
+	struct fuse_fixture *fx = test->priv;
+	const char *missing = kunit_points_missing(), *name;
+	struct kunit_thread *looks, *creates;
+	struct fuse_fake_hook *hold;
+	struct dentry *entry;
+	unsigned long point;
+	int err;
+
+	if (missing)
+		kunit_skip(test, "%s", missing);
+	for (point = 0; ; point++) {
+		name = kunit_kasprintf(test, GFP_KERNEL, "%lu", point);
+		look.path[0] = name;
+		create.path[0] = name;
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, name), -ENOENT);
+		entry = fuse_fx_hold_cached(fx, fx->mnt->mnt_root, name);
+		KUNIT_ASSERT_NOT_NULL(test, entry);
+		looks = fuse_fx_run_at(fx, "looks", do_lookup, &look, point);
+		if (kunit_thread_wait(looks) != KUNIT_THREAD_STOPPED)
+			break;
+		hold = fuse_fake_hold(fx->server, FUSE_CREATE, 0, FUSE_FAKE_STOP_BEHIND);
+		creates = fuse_fx_run_to(fx, fuse_fx_do_open, &create, hold);
+		do {
+			kunit_thread_go_on(creates, creates->points);
+			fuse_fake_unhook(hold);
+		} while (kunit_thread_wait(creates) == KUNIT_THREAD_STOPPED &&
+			 d_really_is_negative(entry));
+		kunit_thread_go_on(looks, KUNIT_NO_POINT);
+		kunit_thread_wait(looks);
+		kunit_thread_join(creates, &err);
+		KUNIT_EXPECT_EQ(test, err, 0);
+		kunit_thread_join(looks, NULL);
+		KUNIT_EXPECT_FALSE_MSG(test, d_unhashed(entry), "lookup stopped at %pS",
+				       looks->where);
+	}
+	KUNIT_EXPECT_NE(test, point, 0);
+}
+
 static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(negative),
 	KUNIT_CASE(negative_not_cached),
@@ -476,6 +528,7 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(listing_in_parts),
 	KUNIT_CASE(listing_replaces),
 	KUNIT_CASE(lookup_moved),
+	KUNIT_CASE(lookup_created),
 	{}
 };
 
