@@ -554,15 +554,6 @@ void fuse_fake_remove(struct fuse_fake_server *server, const char *path)
 
 /* What a test asks. */
 
-u64 fuse_fake_find(struct fuse_fake_server *server, u64 parent, const char *name)
-{
-	struct fuse_fake_name *n;
-
-	guard(mutex)(&server->tree);
-	n = fuse_fake_name(server, parent, name);
-	return n->node ? n->node->nodeid : 0;
-}
-
 struct fuse_fake_name *fuse_fake_told(struct fuse_fake_server *server, u64 parent,
 				      const char *name)
 {

@@ -136,8 +136,6 @@ void fuse_fake_link(struct fuse_fake_server *server, const char *old, const char
 void fuse_fake_reuse(struct fuse_fake_server *server, u64 nodeid, const char *path);
 /* Take a name away; it may be that of a directory with something in it, which stays there. */
 void fuse_fake_remove(struct fuse_fake_server *server, const char *path);
-/* The nodeid of a name, or 0; @parent may be gone, or be no directory. */
-u64 fuse_fake_find(struct fuse_fake_server *server, u64 parent, const char *name);
 
 /* What the kernel was told last about a name; stable while there is no request. */
 struct fuse_fake_name *fuse_fake_told(struct fuse_fake_server *server, u64 parent,

@@ -155,7 +155,7 @@ static void late_answer(struct kunit *test)
 	bool there;
 
 	late_begin(&late, test, param, FUSE_FAKE_STOP_BEHIND);
-	there = fuse_fake_find(fx->server, late.notify.parent, "file");
+	there = fuse_fake_told(fx->server, late.notify.parent, "file")->nodeid;
 	if (there)
 		fuse_fake_remove(fx->server, "dir/file");
 	else
@@ -220,7 +220,7 @@ static void late_attributes(struct kunit *test)
 	u64 node;
 
 	late_begin(&late, test, param, FUSE_FAKE_STOP_BEHIND);
-	node = fuse_fake_find(fx->server, get_node_id(d_inode(late.dir)), "file");
+	node = fuse_fake_told(fx->server, get_node_id(d_inode(late.dir)), "file")->nodeid;
 	if (directory) {
 		/* As that of the root, before anybody has asked. */
 		d_inode(late.dir)->i_mode = S_IFDIR;
@@ -810,9 +810,9 @@ static void race_delete(struct kunit *test)
 	u64 nodeid;
 
 	late_begin(&late, test, param, FUSE_FAKE_STOP_BEFORE);
-	nodeid = marks ? fuse_fake_find(fx->server, late.notify.parent, "other") : late.nodeid;
 	other = fuse_fx_hold_cached(fx, late.dir, "other");
 	KUNIT_ASSERT_NOT_NULL(test, other);
+	nodeid = marks ? get_node_id(d_inode(other)) : late.nodeid;
 	if (!notify_sleeps(fx, &late, nodeid) && !marks)
 		kunit_skip(test, "the delete does not wait");
 	fuse_fake_let_go(fx->server);

@@ -207,7 +207,7 @@ static void table_change_parent(struct table_entry *e)
 	if (e->parent == IN_RENAMED) {
 		FUSE_EXPECT_ERR(fx->test, fuse_fx_rename(fx, "a/dir", "renamed", 0), 0);
 	} else if (e->parent == IN_UNHASHED) {
-		fuse_fx_inval(fx, fuse_fake_find(fx->server, FUSE_ROOT_ID, "a"), "dir");
+		fuse_fx_inval(fx, get_node_id(d_inode(e->dir->d_parent)), "dir");
 		KUNIT_EXPECT_TRUE(fx->test, d_unhashed(e->dir));
 	} else if (e->parent == IN_REMOVED) {
 		FUSE_EXPECT_ERR(fx->test, fuse_fx_rmdir(fx, "a/dir"), 0);
