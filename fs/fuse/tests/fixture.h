@@ -205,10 +205,9 @@ struct fuse_fx_held {
 /* Look up what exists, and hold the dentry, or only the inode. */
 struct dentry *fuse_fx_hold(struct fuse_fixture *fx, const char *path);
 struct inode *fuse_fx_hold_inode(struct fuse_fixture *fx, const char *path);
-/* Hold what is hashed for a name, or return NULL; the server is not asked. */
+/* Hold what is hashed for a name; the server is not asked. */
 struct dentry *fuse_fx_hold_cached(struct fuse_fixture *fx, struct dentry *dir,
 				   const char *name);
-/* Returns an open file, or an error pointer. */
 struct file *fuse_fx_open(struct fuse_fixture *fx, const char *path, int flags);
 
 /* What is hashed for this name, expired or not, or 0. */

@@ -299,8 +299,7 @@ struct dentry *fuse_fx_hold_cached(struct fuse_fixture *fx, struct dentry *dir,
 {
 	struct dentry *dentry = try_lookup_noperm(&QSTR(name), dir);
 
-	if (IS_ERR_OR_NULL(dentry))
-		return NULL;
+	KUNIT_ASSERT_NOT_ERR_OR_NULL_MSG(fx->test, dentry, "'%s' is not cached", name);
 	fuse_fx_held(fx)->dentry = dentry;
 	return dentry;
 }
@@ -309,8 +308,8 @@ struct file *fuse_fx_open(struct fuse_fixture *fx, const char *name, int flags)
 {
 	struct file *file = file_open_root_mnt(fx->mnt, name, flags, 0644);
 
-	if (!IS_ERR(file))
-		fuse_fx_held(fx)->file = file;
+	KUNIT_ASSERT_NOT_ERR_OR_NULL_MSG(fx->test, file, "open of '%s'", name);
+	fuse_fx_held(fx)->file = file;
 	return file;
 }
 

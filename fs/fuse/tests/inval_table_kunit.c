@@ -178,18 +178,15 @@ static struct table_entry table_begin(struct kunit *test)
 	if (row->timed_out)
 		fx->server->entry_valid = 0;
 	FUSE_ASSERT_ERR(test, fuse_fx_stat(fx, table_path(&e, "entry")), row->type ? 0 : -ENOENT);
-	if (row->held) {
+	if (row->held)
 		e.held = fuse_fx_hold_cached(fx, e.dir, "entry");
-		KUNIT_ASSERT_NOT_NULL(test, e.held);
-	}
 	fx->server->entry_valid = FUSE_FAKE_VALID;
 	if (row->below)
 		fuse_fx_stat(fx, table_path(&e, row->below));
 	if (row->held_below)
 		fuse_fx_hold(fx, table_path(&e, row->below));
 	if (row->open)
-		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, fuse_fx_open(fx, table_path(&e, "entry"),
-								O_RDONLY));
+		fuse_fx_open(fx, table_path(&e, "entry"), O_RDONLY);
 	if (row->expired)
 		FUSE_EXPECT_ERR(test, fuse_fx_expire(fx, e.dir_nodeid, "entry"), 0);
 	return e;
