@@ -114,7 +114,7 @@ struct fuse_fx_op {
 	struct fuse_fixture *fx;
 	const char *path[2];		/* in the order of the call's arguments */
 	unsigned int flags;
-	u64 parent;			/* of a notification, for the name path[0] */
+	u64 parent;			/* of a notification or lookup, for path[0] */
 	u64 child;			/* of FUSE_NOTIFY_DELETE, or 0 */
 	void *data;			/* what a call of the suite's own needs */
 
@@ -126,6 +126,7 @@ struct fuse_fx_op {
 
 /* Each returns 0 or a negative error. A new file has mode 0644, a directory 0755. */
 int fuse_fx_do_stat(struct fuse_fx_op *op);		/* @flags are LOOKUP_* */
+int fuse_fx_do_lookup(struct fuse_fx_op *op);		/* in @parent, without RCU, as nfsd */
 int fuse_fx_do_getattr(struct fuse_fx_op *op);		/* even if attributes are cached */
 int fuse_fx_do_chmod(struct fuse_fx_op *op);
 int fuse_fx_do_open(struct fuse_fx_op *op);		/* @flags are O_*; and close */

@@ -53,6 +53,15 @@ struct dentry *fuse_fx_lookup_at(struct fuse_fixture *fx, u64 nodeid, const char
 	return dentry;
 }
 
+int fuse_fx_do_lookup(struct fuse_fx_op *op)
+{
+	struct dentry *dentry = fuse_fx_lookup_at(op->fx, op->parent, op->path[0]);
+
+	if (!IS_ERR(dentry))
+		dput(dentry);
+	return PTR_ERR_OR_ZERO(dentry);
+}
+
 static int fuse_fx_getattr(struct fuse_fx_op *op, unsigned int lookup_flags, unsigned int flags)
 {
 	struct path path __free(path_put) = {};

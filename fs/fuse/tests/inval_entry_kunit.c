@@ -456,16 +456,6 @@ static void lookup_moved(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), -ENOENT);
 }
 
-/* Look up a name without RCU, as nfsd does. */
-static int do_lookup(struct fuse_fx_op *op)
-{
-	struct dentry *entry = fuse_fx_lookup_at(op->fx, op->parent, op->path[0]);
-
-	if (!IS_ERR(entry))
-		dput(entry);
-	return PTR_ERR_OR_ZERO(entry);
-}
-
 /* CREATE makes a dentry positive that a lookup has found: it stays hashed. */
 static void lookup_created(struct kunit *test)
 {
@@ -486,7 +476,7 @@ static void lookup_created(struct kunit *test)
 		create.path[0] = name;
 		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, name), -ENOENT);
 		entry = fuse_fx_hold_cached(fx, fx->mnt->mnt_root, name);
-		looks = fuse_fx_run_at(fx, "looks", do_lookup, &look, point);
+		looks = fuse_fx_run_at(fx, "looks", fuse_fx_do_lookup, &look, point);
 		if (kunit_thread_wait(looks) != KUNIT_THREAD_STOPPED)
 			break;
 		hold = fuse_fake_hold(fx->server, FUSE_CREATE, 0, FUSE_FAKE_STOP_BEHIND);

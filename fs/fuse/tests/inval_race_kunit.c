@@ -391,19 +391,10 @@ static void race_runs_on(struct race *race, struct race_side *side)
 	race_say(race, "\n%s is made, and %s", side->what->name, race->waited ? "waits" : "ends");
 }
 
-static int race_lookup(struct fuse_fx_op *op)
-{
-	struct dentry *dentry = fuse_fx_lookup_at(op->fx, op->parent, "name");
-
-	if (!IS_ERR(dentry))
-		dput(dentry);
-	return 0;
-}
-
 /* Somebody looks at the name while the call is stopped, and may have to wait for it. */
 static void race_look_early(struct race *race)
 {
-	struct kunit_thread *looks = fuse_fx_run(race->fx, race_lookup, &race->notify.op);
+	struct kunit_thread *looks = fuse_fx_run(race->fx, fuse_fx_do_lookup, &race->notify.op);
 	struct fuse_fake_name *told;
 
 	if (kunit_thread_wait(looks) == KUNIT_THREAD_ENDED) {
