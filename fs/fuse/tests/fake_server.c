@@ -704,11 +704,6 @@ const struct fuse_iqueue_ops fuse_fake_iqueue_ops = {
 	.send_interrupt	= fuse_fake_send_interrupt,
 };
 
-void fuse_fake_settle(struct fuse_fake_server *server)
-{
-	flush_work(&server->work);
-}
-
 void fuse_fake_hook(struct fuse_fake_server *server, struct fuse_fake_hook *hook)
 {
 	hook->server = server;

@@ -39,7 +39,7 @@ struct fuse_fake_server {
 	unsigned int file_size;		/* of every file: it is full of zeroes */
 	bool cache_dir;			/* the kernel may cache listings */
 
-	struct work_struct work;	/* answers the requests that nobody waits for */
+	struct work_struct work;	/* answers what nobody waits for, and counts each FORGET */
 
 	spinlock_t lock;		/* of the next four */
 	struct list_head queue;		/* requests for @work */
@@ -107,8 +107,6 @@ static inline unsigned int fuse_fake_requests(struct fuse_fake_server *server, u
 /* Start a server with an empty root directory; stop it when nothing is mounted any more. */
 struct fuse_fake_server *fuse_fake_server_start(struct kunit *test);
 void fuse_fake_server_stop(struct fuse_fake_server *server);
-/* Wait until every request that is not held is answered, and every FORGET counted. */
-void fuse_fake_settle(struct fuse_fake_server *server);
 /* "LOOKUP" */
 const char *fuse_fake_opname(u32 opcode);
 /* The hook stays where it is until fuse_fake_unhook(), or until the server ends. */

@@ -439,7 +439,7 @@ static bool fuse_fx_check(struct fuse_fixture *fx)
 	list_for_each_entry(op, &fx->threads, list)
 		ok &= op->thread && kunit_thread_join(op->thread, NULL);
 	if (ok)
-		fuse_fake_settle(fx->server);
+		flush_work(&fx->server->work);
 	/* Anything else would wait for a lock that is not free. */
 	if (!ok || !fuse_fx_check_locks(fx)) {
 		fuse_fx_left_behind = fx->test->name;
@@ -464,7 +464,7 @@ static bool fuse_fx_check(struct fuse_fixture *fx)
 	}
 	/* All that is left in the dcache can go, and the kernel forgets every node. */
 	shrink_dcache_parent(fx->mnt->mnt_root);
-	fuse_fake_settle(fx->server);
+	flush_work(&fx->server->work);
 	nodeid = fuse_fake_known(fx->server);
 	if (nodeid)
 		fuse_fx_broken(fx, FUSE_FX_BALANCED, "nodeid %llu is still in use", nodeid);
@@ -539,7 +539,7 @@ int fuse_fx_init(struct kunit *test)
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, mnt);
 	fx->mnt = mnt;
 	/* INIT is answered in the background. */
-	fuse_fake_settle(fx->server);
+	flush_work(&fx->server->work);
 	fx->root_refs = d_count(mnt->mnt_root);
 	return 0;
 }
