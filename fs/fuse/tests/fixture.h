@@ -211,14 +211,9 @@ struct dentry *fuse_fx_hold_cached(struct fuse_fixture *fx, struct dentry *dir,
 				   const char *name);
 struct file *fuse_fx_open(struct fuse_fixture *fx, const char *path, int flags);
 
-/* What is hashed for this name, expired or not, or 0. */
-enum fuse_fx_cached {
-	FUSE_FX_CACHED		= BIT(0),	/* positive or negative */
-	FUSE_FX_POSITIVE	= BIT(1),
-	FUSE_FX_MOUNTPOINT	= BIT(2),
-};
-
-unsigned int fuse_fx_cached(struct fuse_fixture *fx, struct dentry *dir, const char *name);
+/* What is hashed for this name, expired or not. */
+enum fuse_fx_cached { FUSE_FX_NOT_CACHED = 0, FUSE_FX_NEGATIVE, FUSE_FX_POSITIVE };
+enum fuse_fx_cached fuse_fx_cached(struct dentry *dir, const char *name);
 /* A dentry of what the kernel knows as @nodeid, or NULL. */
 struct dentry *fuse_fx_find_node(struct fuse_fixture *fx, u64 nodeid);
 /* Read a directory to its end: 1 if @name is in it, 0 if not, or an error. */

@@ -322,17 +322,14 @@ struct file *fuse_fx_open(struct fuse_fixture *fx, const char *name, int flags)
 	return file;
 }
 
-unsigned int fuse_fx_cached(struct fuse_fixture *fx, struct dentry *dir, const char *name)
+enum fuse_fx_cached fuse_fx_cached(struct dentry *dir, const char *name)
 {
 	struct dentry *dentry = try_lookup_noperm(&QSTR(name), dir);
-	unsigned int found = FUSE_FX_CACHED;
+	enum fuse_fx_cached found;
 
 	if (IS_ERR_OR_NULL(dentry))
-		return 0;
-	if (d_really_is_positive(dentry))
-		found |= FUSE_FX_POSITIVE;
-	if (d_mountpoint(dentry))
-		found |= FUSE_FX_MOUNTPOINT;
+		return FUSE_FX_NOT_CACHED;
+	found = d_really_is_positive(dentry) ? FUSE_FX_POSITIVE : FUSE_FX_NEGATIVE;
 	dput(dentry);
 	return found;
 }

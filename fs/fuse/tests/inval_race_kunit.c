@@ -399,7 +399,7 @@ static void race_look_early(struct race *race)
 
 	if (kunit_thread_wait(looks) == KUNIT_THREAD_ENDED) {
 		told = fuse_fake_told(race->fx->server, race->notify.op.parent, "name");
-		if (fuse_fx_cached(race->fx, race->dir, "name") && told->seq <= race->seq &&
+		if (fuse_fx_cached(race->dir, "name") && told->seq <= race->seq &&
 		    !IS_DEADDIR(d_inode(race->dir)))
 			fuse_fx_broken(race->fx, FUSE_FX_FRESH,
 				       "a lookup now gets 'name' from before the notification");

@@ -263,7 +263,7 @@ static void table_end(struct table_entry *e)
 	bool deleted = e->notification == DELETE && e->nodeid && !answer;
 	/* Still hashed: it has only expired, or the other directory was notified. */
 	bool kept = e->notification == EXPIRE || e->parent == IN_REUSED;
-	unsigned int cached;
+	enum fuse_fx_cached cached;
 
 	/* With delete_stale an expired dentry is dropped at once, unless it is in use. */
 	if (e->parent == IN_DELETE_STALE && !e->held)
@@ -271,13 +271,13 @@ static void table_end(struct table_entry *e)
 	table_change_parent(e);
 	if (e->row->old_epoch)
 		fuse_fx_inc_epoch(fx);
-	KUNIT_EXPECT_TRUE_MSG(fx->test, fuse_fx_cached(fx, e->dir, "entry"), "not cached before");
+	KUNIT_EXPECT_TRUE_MSG(fx->test, fuse_fx_cached(e->dir, "entry"), "not cached before");
 	FUSE_FX_ERR(KUNIT_FAIL, fx->test, table_notifications[e->notification], table_notify(e),
 		    answer);
-	cached = fuse_fx_cached(fx, e->dir, "entry");
+	cached = fuse_fx_cached(e->dir, "entry");
 	if (!deleted)
 		table_expect(e, "hashed", cached, kept);
-	table_expect(e, "hashed and positive", cached & FUSE_FX_POSITIVE, kept && e->nodeid);
+	table_expect(e, "hashed and positive", cached == FUSE_FX_POSITIVE, kept && e->nodeid);
 	if (!inode)
 		return;
 	table_expect(e, "without links", !inode->i_nlink, deleted);
@@ -286,8 +286,8 @@ static void table_end(struct table_entry *e)
 	/* What nobody uses below it is dropped with it. */
 	if (e->row->below && !e->row->held_below && !e->row->mounted && !kept)
 		table_expect(e, "with something cached below it",
-			     fuse_fx_cached(fx, e->held, "sub") ||
-			     fuse_fx_cached(fx, e->held, "none"), false);
+			     fuse_fx_cached(e->held, "sub") ||
+			     fuse_fx_cached(e->held, "none"), false);
 	/* There is a next generation of the node. */
 	if (fuse_is_bad(inode))
 		return;
@@ -353,9 +353,12 @@ static int table_walk_mounts(struct fuse_fx_op *op)
 
 static bool table_mounted(struct table_entry *e)
 {
-	if (e->row->below)
-		return fuse_fx_cached(e->fx, e->held, "sub") & FUSE_FX_MOUNTPOINT;
-	return d_mountpoint(e->held);
+	struct dentry *dentry = e->row->below ? try_lookup_noperm(&QSTR("sub"), e->held) :
+						dget(e->held);
+	bool mounted = dentry && d_mountpoint(dentry);
+
+	dput(dentry);
+	return mounted;
 }
 
 /*
@@ -409,7 +412,7 @@ static void name_length(struct kunit *test)
 	fuse_fake_add(fx->server, name, S_IFREG | 0644);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, name), 0);
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, name), 0);
-	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, fx->mnt->mnt_root, name));
+	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx->mnt->mnt_root, name));
 }
 
 /* Of two names with the same hash, the one that is meant is dropped. */
@@ -439,8 +442,8 @@ static void hash_collision(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, two), -ENOENT);
 
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, one), 0);
-	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(fx, root, one));
-	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(fx, root, two));
+	KUNIT_EXPECT_FALSE(test, fuse_fx_cached(root, one));
+	KUNIT_EXPECT_TRUE(test, fuse_fx_cached(root, two));
 }
 
 /* Of the fake server: what it complains about, and that it knows what the kernel holds. */
