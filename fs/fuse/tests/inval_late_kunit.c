@@ -40,8 +40,8 @@ struct late {
 };
 
 /* Make the call, until its request is stopped. */
-static void late_begin(struct late *late, struct kunit *test, const struct late_param *param,
-		       enum fuse_fake_stop stop)
+static struct late late_begin(struct kunit *test, const struct late_param *param,
+			      enum fuse_fake_stop stop)
 {
 	const char *notified = param->notified ?: "dir/file";
 	struct fuse_fixture *fx = test->priv;
@@ -49,8 +49,7 @@ static void late_begin(struct late *late, struct kunit *test, const struct late_
 		.path = { param->path[0], param->path[1] }, .flags = param->flags,
 	};
 	u64 dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-
-	*late = (struct late) {
+	struct late late = {
 		.dir	= fuse_fx_hold(fx, "dir"),
 		.notify	= {
 			.fx	= fx,
@@ -59,32 +58,34 @@ static void late_begin(struct late *late, struct kunit *test, const struct late_
 			.parent	= strchr(notified, '/') ? dir : FUSE_ROOT_ID,
 		},
 	};
+
 	/* Only an exchange can give a name of a file to a directory. */
 	fuse_fake_add(fx->server, "dir/other",
 		      param->flags == RENAME_EXCHANGE ? S_IFDIR | 0755 : S_IFREG | 0644);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/other"), 0);
 	if (param->there)
-		late->nodeid = fuse_fake_add(fx->server, "link", S_IFREG | 0644);
+		late.nodeid = fuse_fake_add(fx->server, "link", S_IFREG | 0644);
 	if (param->first)
 		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "link"), 0);
 	if (param->first && param->reused) {
 		fuse_fake_remove(fx->server, "link");
-		fuse_fake_reuse(fx->server, late->nodeid, "dir/file");
+		fuse_fake_reuse(fx->server, late.nodeid, "dir/file");
 	} else if (param->there) {
 		fuse_fake_link(fx->server, "link", "dir/file");
 	}
 	if (param->known) {
 		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), param->there ? 0 : -ENOENT);
 		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "link"), param->there ? 0 : -ENOENT);
-		late->file = fuse_fx_hold_cached(fx, late->dir, "file");
+		late.file = fuse_fx_hold_cached(fx, late.dir, "file");
 	} else if (param->notified) {
 		/* Before the request is sent, this makes no difference. */
 		FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "file"), -ENOENT);
 	}
-	late->rwsem = &d_inode(param->opcode == FUSE_SETATTR ? late->file : late->dir)->i_rwsem;
+	late.rwsem = &d_inode(param->opcode == FUSE_SETATTR ? late.file : late.dir)->i_rwsem;
 	/* With LOOKUP_REVAL there is a LOOKUP of the directory first. */
-	late->hold = fuse_fake_hold(fx->server, param->opcode, param->flags == LOOKUP_REVAL, stop);
-	late->caller = fuse_fx_run_to(fx, param->call, &call, late->hold);
+	late.hold = fuse_fake_hold(fx->server, param->opcode, param->flags == LOOKUP_REVAL, stop);
+	late.caller = fuse_fx_run_to(fx, param->call, &call, late.hold);
+	return late;
 }
 
 /* Join a thread, and expect what its call returns. */
@@ -150,11 +151,9 @@ static void late_answer(struct kunit *test)
 	const struct late_param *param = test->param_value;
 	struct fuse_fixture *fx = test->priv;
 	struct kunit_thread *server;
-	struct late late;
-	bool there;
+	struct late late = late_begin(test, param, FUSE_FAKE_STOP_BEHIND);
+	bool there = fuse_fake_told(fx->server, late.notify.parent, "file")->nodeid;
 
-	late_begin(&late, test, param, FUSE_FAKE_STOP_BEHIND);
-	there = fuse_fake_told(fx->server, late.notify.parent, "file")->nodeid;
 	if (there)
 		fuse_fake_remove(fx->server, "dir/file");
 	else
@@ -215,11 +214,9 @@ static void late_attributes(struct kunit *test)
 	bool directory = param->opcode == FUSE_GETATTR;
 	struct fuse_fixture *fx = test->priv;
 	unsigned int asked;
-	struct late late;
-	u64 node;
+	struct late late = late_begin(test, param, FUSE_FAKE_STOP_BEHIND);
+	u64 node = fuse_fake_told(fx->server, get_node_id(d_inode(late.dir)), "file")->nodeid;
 
-	late_begin(&late, test, param, FUSE_FAKE_STOP_BEHIND);
-	node = fuse_fake_told(fx->server, get_node_id(d_inode(late.dir)), "file")->nodeid;
 	if (directory) {
 		/* As that of the root, before anybody has asked. */
 		d_inode(late.dir)->i_mode = S_IFDIR;
@@ -284,7 +281,7 @@ static void valid_last(struct kunit *test)
 
 	if (missing)
 		kunit_skip(test, "%s", missing);
-	late_begin(&late, test, &late_attributes_params[0], FUSE_FAKE_STOP_BEHIND);
+	late = late_begin(test, &late_attributes_params[0], FUSE_FAKE_STOP_BEHIND);
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, late.notify.parent, "file"), 0);
 	late_look = (struct late_look) { d_inode(late.dir), -1 };
 	kunit_points_look(test, look_at_size, &late_look);
@@ -327,11 +324,9 @@ static void late_links(struct kunit *test)
 	const struct late_param *param = test->param_value;
 	bool last = param->notified && !param->unseen;
 	struct fuse_fixture *fx = test->priv;
-	struct dentry *file;
-	struct late late;
+	struct late late = late_begin(test, param, FUSE_FAKE_STOP_BEHIND);
+	struct dentry *file = last ? fuse_fx_hold(fx, "dir/other") : late.file;
 
-	late_begin(&late, test, param, FUSE_FAKE_STOP_BEHIND);
-	file = last ? fuse_fx_hold(fx, "dir/other") : late.file;
 	d_inode(file)->i_mode = S_IFREG;
 	fuse_fake_remove(fx->server, last ? "dir/other" : "dir/file");
 	late.notify.child = get_node_id(d_inode(file));
@@ -377,10 +372,9 @@ static void link_overtaken(struct kunit *test)
 	struct fuse_fixture *fx = test->priv;
 	struct fuse_fx_op getattr = { fx, .path = { "dir/file" } };
 	struct kunit_thread *third = NULL;
-	struct late late;
+	struct late late = late_begin(test, &link, param->answered ? FUSE_FAKE_STOP_BEHIND :
+								     FUSE_FAKE_STOP_BEFORE);
 
-	late_begin(&late, test, &link,
-		   param->answered ? FUSE_FAKE_STOP_BEHIND : FUSE_FAKE_STOP_BEFORE);
 	fx->server->file_size += param->answered;
 	FUSE_EXPECT_ERR(test, fuse_fx_do_getattr(&getattr), 0);
 	if (param->third)
@@ -484,9 +478,8 @@ static void late_answer_overtaken(struct kunit *test)
 {
 	const struct late_param *param = test->param_value;
 	struct fuse_fixture *fx = test->priv;
-	struct late late;
+	struct late late = late_begin(test, param, FUSE_FAKE_STOP_BEHIND);
 
-	late_begin(&late, test, param, FUSE_FAKE_STOP_BEHIND);
 	if (param->notified)
 		FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "dir/file", param->notified, 0), 0);
 	if (!param->known) {
@@ -556,10 +549,9 @@ static void late_answer_kept(struct kunit *test)
 	const struct late_param *param = test->param_value;
 	struct fuse_fixture *fx = test->priv;
 	struct dentry *file;
-	struct late late;
+	struct late late = late_begin(test, param, FUSE_FAKE_STOP_BEHIND);
 	char name[8];
 
-	late_begin(&late, test, param, FUSE_FAKE_STOP_BEHIND);
 	notify_meanwhile(fx, late.notify, -ENOENT);
 	/* Another name in this directory, too: else the version of the name does not matter. */
 	late.notify.path[0] = "new";
@@ -591,9 +583,8 @@ static void late_answer_renamed(struct kunit *test)
 	struct fuse_fixture *fx = test->priv;
 	struct fuse_fake_hook *hold;
 	struct kunit_thread *renames;
-	struct late late;
+	struct late late = late_begin(test, &overtaking_params[0], FUSE_FAKE_STOP_BEHIND);
 
-	late_begin(&late, test, &overtaking_params[0], FUSE_FAKE_STOP_BEHIND);
 	hold = fuse_fake_hold(fx->server, FUSE_RENAME, 0, FUSE_FAKE_STOP_BEFORE);
 	renames = fuse_fx_run_to(fx, fuse_fx_do_rename, &rename, hold);
 	fuse_fake_remove(fx->server, "dir/file");
@@ -695,11 +686,9 @@ static void delete_waits(struct kunit *test)
 	const struct late_param *param = test->param_value;
 	struct fuse_fixture *fx = test->priv;
 	struct kunit_thread *looks;
-	unsigned int lookups;
-	struct late late;
+	struct late late = late_begin(test, param, FUSE_FAKE_STOP_BEFORE);
+	unsigned int lookups = fuse_fake_requests(fx->server, FUSE_LOOKUP);
 
-	late_begin(&late, test, param, FUSE_FAKE_STOP_BEFORE);
-	lookups = fuse_fake_requests(fx->server, FUSE_LOOKUP);
 	notify_sleeps(fx, &late, late.nodeid);
 	looks = run_stat(fx, "dir/file");
 	if (param->opcode == FUSE_MKDIR)
@@ -721,9 +710,8 @@ static void delete_killed(struct kunit *test)
 {
 	const struct late_param *param = test->param_value;
 	struct fuse_fixture *fx = test->priv;
-	struct late late;
+	struct late late = late_begin(test, param, FUSE_FAKE_STOP_BEFORE);
 
-	late_begin(&late, test, param, FUSE_FAKE_STOP_BEFORE);
 	if (!notify_sleeps(fx, &late, late.nodeid)) {
 		expect_return(fx, late.server, "the delete", 0);
 		return;
@@ -756,9 +744,8 @@ static void delete_looked_up(struct kunit *test)
 	struct fuse_fx_op call = { .path = { param->path[0], param->path[1] } };
 	struct fuse_fixture *fx = test->priv;
 	struct kunit_thread *first, *looks = NULL;
-	struct late late;
+	struct late late = late_begin(test, &delete_params[0], FUSE_FAKE_STOP_BEFORE);
 
-	late_begin(&late, test, &delete_params[0], FUSE_FAKE_STOP_BEFORE);
 	fuse_fake_remove(fx->server, "dir/file");
 	call.parent = late.notify.parent;
 	if (param->call == fuse_fx_do_notify)
@@ -803,13 +790,10 @@ static void race_delete(struct kunit *test)
 	const struct late_param *param = test->param_value;
 	bool marks = param->path[1] && !strcmp(param->path[1], "dir/file");
 	struct fuse_fixture *fx = test->priv;
-	struct dentry *other;
-	struct late late;
-	u64 nodeid;
+	struct late late = late_begin(test, param, FUSE_FAKE_STOP_BEFORE);
+	struct dentry *other = fuse_fx_hold_cached(fx, late.dir, "other");
+	u64 nodeid = marks ? get_node_id(d_inode(other)) : late.nodeid;
 
-	late_begin(&late, test, param, FUSE_FAKE_STOP_BEFORE);
-	other = fuse_fx_hold_cached(fx, late.dir, "other");
-	nodeid = marks ? get_node_id(d_inode(other)) : late.nodeid;
 	if (!notify_sleeps(fx, &late, nodeid) && !marks)
 		kunit_skip(test, "the delete does not wait");
 	fuse_fake_let_go(fx->server);
@@ -842,10 +826,9 @@ static void create_hashed(struct kunit *test)
 		"open", fuse_fx_do_open, { "dir/file" }, FUSE_CREATE, O_RDWR | O_CREAT, false, true
 	};
 	struct fuse_fixture *fx = test->priv;
-	struct late late;
+	struct late late = late_begin(test, &create, FUSE_FAKE_STOP_BEFORE);
 	bool ended;
 
-	late_begin(&late, test, &create, FUSE_FAKE_STOP_BEFORE);
 	ended = !notify_sleeps(fx, &late, 0);
 	fuse_fake_let_go(fx->server);
 	expect_return(fx, late.caller, "open", 0);
