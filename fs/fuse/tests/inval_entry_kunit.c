@@ -143,10 +143,9 @@ static void renamed(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
 	struct dentry *to_dir, *one, *two;
-	u64 to;
+	u64 to = fuse_fake_add(fx->server, "to", S_IFDIR | 0755);
 
 	fuse_fake_add(fx->server, "old", S_IFREG | 0644);
-	to = fuse_fake_add(fx->server, "to", S_IFDIR | 0755);
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "to"), 1);
 	to_dir = fuse_fx_hold(fx, "to");
 	FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "old", "to/new", 0), 0);
@@ -178,10 +177,9 @@ static void renamed(struct kunit *test)
 static void hard_link(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
+	u64 nodeid = fuse_fake_add(fx->server, "one", S_IFREG | 0644);
 	struct dentry *two;
-	u64 nodeid;
 
-	nodeid = fuse_fake_add(fx->server, "one", S_IFREG | 0644);
 	fuse_fake_link(fx->server, "one", "two");
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "one"), 0);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "two"), 0);
@@ -237,11 +235,10 @@ static void parent_attributes(struct kunit *test)
 		STATX_MTIME, STATX_CTIME, STATX_SIZE, STATX_BLOCKS, STATX_NLINK,
 	};
 	struct fuse_fixture *fx = test->priv;
+	u64 dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	struct dentry *parent;
 	unsigned int i;
-	u64 dir;
 
-	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "dir/sibling", S_IFREG | 0644);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/sibling"), 0);
 	parent = fuse_fx_hold(fx, "dir");
@@ -267,11 +264,9 @@ static void parent_attributes(struct kunit *test)
 static void parent_deleted(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct dentry *dir;
-	u64 nodeid;
+	u64 nodeid = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	struct dentry *dir = fuse_fx_hold(fx, "dir");
 
-	nodeid = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	dir = fuse_fx_hold(fx, "dir");
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/none"), -ENOENT);
 	fuse_fx_hold_cached(fx, dir, "none");
 	FUSE_EXPECT_ERR(test, fuse_fx_rmdir(fx, "dir"), 0);
@@ -284,10 +279,9 @@ static void parent_deleted(struct kunit *test)
 static void parent_unknown(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
+	u64 file = fuse_fake_add(fx->server, "file", S_IFREG | 0644), dir;
 	struct inode *inode;
-	u64 dir, file;
 
-	file = fuse_fake_add(fx->server, "file", S_IFREG | 0644);
 	fuse_fx_hold(fx, "file");
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, 4711, "file"), -ENOENT);
 	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, 4711, file, "link", 0), -ENOENT);
@@ -341,11 +335,10 @@ static void expect_listed(struct fuse_fixture *fx, u64 dir, const char *name, bo
 static void listing(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	u64 dir, file;
+	u64 dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	u64 file = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 
 	fx->server->cache_dir = true;
-	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	file = fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	expect_listed(fx, dir, "file", false);
 	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, file), 0);
 	expect_listed(fx, dir, "file", true);
@@ -385,12 +378,11 @@ static void listing_in_parts(struct kunit *test)
 {
 	struct dir_context part = { .actor = list_any }, new = part;
 	struct fuse_fixture *fx = test->priv;
+	u64 dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	struct file *old;
-	u64 dir;
 	loff_t pos;
 
 	fx->server->cache_dir = true;
-	dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	do {
 		pos = part.pos;

@@ -450,10 +450,9 @@ static void hash_collision(struct kunit *test)
 static void fake_server(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
+	u64 nodeid = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	struct dentry *dir;
-	u64 nodeid;
 
-	nodeid = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	KUNIT_EXPECT_EQ(test, fuse_fake_known(fx->server), 0);
 	dir = fuse_fx_hold(fx, "dir");
 	fuse_fake_remove(fx->server, "dir");
