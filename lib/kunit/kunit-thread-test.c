@@ -77,12 +77,11 @@ static int add_completed(void *data)
 static int spin(void *data)
 {
 	struct thread_test *tt = data;
-	int i;
 
 	do_nothing();
 	spin_lock(&tt->lock);
 	tt->place = IN_LOCK;
-	for (i = 0; i < 3; i++)
+	for (int i = 0; i < 3; i++)
 		do_nothing();
 	tt->place = BEHIND_LOCK;
 	spin_unlock(&tt->lock);
@@ -233,11 +232,10 @@ static void lost_update(struct kunit *test)
 	struct thread_test *tt = test->priv;
 	struct kunit_thread *first, *second;
 	unsigned long point, lost, waited;
-	int i;
 
 	if (missing)
 		kunit_skip(test, "%s", missing);
-	for (i = 0; i < ARRAY_SIZE(add); i++) {
+	for (int i = 0; i < ARRAY_SIZE(add); i++) {
 		lost = 0;
 		waited = 0;
 		for (point = 0; ; point++) {

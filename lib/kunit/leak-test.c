@@ -33,7 +33,6 @@ static void unreferenced(struct kunit *test)
 	char __user *user;
 	loff_t pos = 0;
 	ssize_t len;
-	int i;
 
 	/* kmemleak has no other interface than its file, and that takes memory of a user. */
 	KUNIT_ASSERT_NOT_NULL(test, text);
@@ -52,7 +51,7 @@ static void unreferenced(struct kunit *test)
 	/* What is younger than five seconds is no leak yet, and the first scan takes checksums. */
 	msleep(5100);
 	KUNIT_ASSERT_EQ(test, 0, copy_to_user(user, "scan", 5));
-	for (i = 0; i < 2; i++, pos = 0)
+	for (int i = 0; i < 2; i++, pos = 0)
 		KUNIT_ASSERT_EQ(test, 5, file->f_op->write(file, user, 5, &pos));
 
 	/* One page is enough for the first of them. */

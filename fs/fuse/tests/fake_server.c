@@ -451,11 +451,10 @@ const char *fuse_fake_opname(u32 opcode)
 static void fuse_fake_zero(struct fuse_args *args)
 {
 	struct fuse_args_pages *ap = container_of(args, typeof(*ap), args);
-	unsigned int i;
 
-	for (i = 0; i < args->out_numargs - args->out_pages; i++)
+	for (unsigned int i = 0; i < args->out_numargs - args->out_pages; i++)
 		memset(args->out_args[i].value, 0, args->out_args[i].size);
-	for (i = 0; args->out_pages && i < ap->num_folios; i++)
+	for (unsigned int i = 0; args->out_pages && i < ap->num_folios; i++)
 		folio_zero_range(ap->folios[i], ap->descs[i].offset, ap->descs[i].length);
 }
 

@@ -61,13 +61,12 @@ void fuse_fx_shuffle(void *params, size_t nr, size_t size)
 {
 	struct rnd_state random;
 	char *last, *other;
-	size_t k;
 
 	prandom_seed_state(&random, fuse_fx_seed);
 	for (; fuse_fx_seed && nr > 1; nr--) {
 		last = params + (nr - 1) * size;
 		other = params + prandom_u32_state(&random) % nr * size;
-		for (k = 0; k < size; k++)
+		for (size_t k = 0; k < size; k++)
 			swap(last[k], other[k]);
 	}
 }
@@ -548,10 +547,9 @@ void fuse_fx_add_neighbours(struct fuse_fixture *fx, const char *dir)
 {
 	static const char * const names[] = { "~file", "~dir", "~dir/below", "~absent" };
 	static const umode_t modes[] = { S_IFREG | 0644, S_IFDIR | 0755, S_IFREG | 0644, 0 };
-	unsigned int i;
 	char path[32];
 
-	for (i = 0; i < ARRAY_SIZE(names); i++) {
+	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++) {
 		snprintf(path, sizeof(path), "%s%s", dir, names[i]);
 		if (modes[i])
 			fuse_fake_add(fx->server, path, modes[i]);

@@ -37,9 +37,8 @@ static void bench_fill(struct kunit *test, struct dentry *dir, unsigned int nr)
 {
 	struct dentry *dentry;
 	char name[16];
-	unsigned int i;
 
-	for (i = 0; i < nr; i++) {
+	for (unsigned int i = 0; i < nr; i++) {
 		snprintf(name, sizeof(name), "other%u", i);
 		dentry = d_alloc_name(dir, name);
 		KUNIT_ASSERT_NOT_NULL(test, dentry);
@@ -157,9 +156,8 @@ KUNIT_ARRAY_PARAM_DESC(bench_work, bench_works, what);
 static int bench_do_work(struct fuse_fx_op *op)
 {
 	const struct bench_work *work = op->data;
-	unsigned int i;
 
-	for (i = 0; i < work->calls; i++) {
+	for (unsigned int i = 0; i < work->calls; i++) {
 		if (work->call(op) != work->expected)
 			return -EIO;
 		cond_resched();

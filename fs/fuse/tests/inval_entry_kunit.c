@@ -237,14 +237,13 @@ static void parent_attributes(struct kunit *test)
 	struct fuse_fixture *fx = test->priv;
 	u64 dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
 	struct dentry *parent;
-	unsigned int i;
 
 	fuse_fake_add(fx->server, "dir/sibling", S_IFREG | 0644);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/sibling"), 0);
 	parent = fuse_fx_hold(fx, "dir");
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "dir"), 0);
 
-	for (i = 0; i < ARRAY_SIZE(stale); i++) {
+	for (unsigned int i = 0; i < ARRAY_SIZE(stale); i++) {
 		FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, dir, "never"), -ENOENT);
 		KUNIT_EXPECT_EQ(test, fuse_fx_asks_attr(fx, parent, STATX_UID), 0);
 		KUNIT_EXPECT_EQ_MSG(test, fuse_fx_asks_attr(fx, parent, stale[i]), 1,
@@ -252,7 +251,7 @@ static void parent_attributes(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "dir/sibling"), 0);
 	/* Attributes from a SETATTR are valid, too, also those from a second one right after it. */
-	for (i = 0; i < 2; i++)
+	for (unsigned int i = 0; i < 2; i++)
 		FUSE_EXPECT_ERR(test, FUSE_FX_CALL(chmod, fx, .path = { "dir/sibling" }), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "dir/sibling"), 0);
 }

@@ -451,9 +451,8 @@ static void race_explain(struct race *race, bool more)
 	const struct race_call *notification = race->notify.what;
 	char text[128] = "";
 	size_t len = 0;
-	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(race_returns); i++) {
+	for (unsigned int i = 0; i < ARRAY_SIZE(race_returns); i++) {
 		int right = notification->child ? race_returns[i].of_delete :
 						  race_returns[i].answer;
 
@@ -611,7 +610,6 @@ static void race(struct kunit *test)
 	const struct race_pair *pair = test->param_value;
 	struct race *race = kzalloc_obj(*race);
 	unsigned long requests;
-	unsigned int i;
 
 	KUNIT_ASSERT_NOT_NULL(test, race);
 	race_score = (struct fuse_fx_score) {};
@@ -628,7 +626,7 @@ static void race(struct kunit *test)
 		kunit_skip(test, "no schedule is '%s'", race_schedule);
 	race_any = true;
 	kunit_info(test, "schedules: %u\n", race_score.fixtures);
-	for (i = 0; i < FUSE_FX_PROPERTIES; i++)
+	for (unsigned int i = 0; i < FUSE_FX_PROPERTIES; i++)
 		if (race_score.broken[i])
 			kunit_info(test, "broken: %s in %u\n", names[i], race_score.broken[i]);
 }

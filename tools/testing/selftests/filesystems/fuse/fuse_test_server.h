@@ -390,9 +390,8 @@ static const char *new_namespaces(void)
 static const char *server_mount(void)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-	int i;
 
-	for (i = 0; i < FILE_SIZE; i++)
+	for (int i = 0; i < FILE_SIZE; i++)
 		srv.content[i] = 'a' + i % 26;
 	fuse_opt_add_arg(&args, "fuse_test");
 	srv.se = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), NULL);

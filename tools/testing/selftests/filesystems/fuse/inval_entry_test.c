@@ -389,10 +389,9 @@ TEST_F(inval_entry, at_server)
 		{ FUSE_READ, "dir/file" },
 	};
 	fuse_ino_t dir = server_add("dir", S_IFDIR);
-	int i;
 
 	server_add("dir/file", S_IFREG);
-	for (i = 0; i < ARRAY_SIZE(calls); i++) {
+	for (int i = 0; i < ARRAY_SIZE(calls); i++) {
 		struct call call = calls[i];
 
 		EXPECT_EQ(0, look("dir/file"));

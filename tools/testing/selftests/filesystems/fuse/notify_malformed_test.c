@@ -88,10 +88,8 @@ static __u64 look_around(void)
 
 static void fill_cache(struct __test_metadata *_metadata)
 {
-	int i;
-
 	/* Reading makes the time of access stale, so look more than once. */
-	for (i = 0; i < 4 && look_around(); i++)
+	for (int i = 0; i < 4 && look_around(); i++)
 		;
 	ASSERT_EQ(0, look_around())
 		TH_LOG("something does not stay cached");
@@ -331,11 +329,10 @@ FIXTURE_VARIANT_ADD(notify, prune) { FUSE_NOTIFY_PRUNE };
 FIXTURE_SETUP(notify)
 {
 	const char *problem = new_namespaces() ?: server_mount();
-	int i;
 
 	if (problem)
 		SKIP(return, "%s: %s", problem, strerror(errno));
-	for (i = PARENT; i < THINGS; i++) {
+	for (int i = PARENT; i < THINGS; i++) {
 		if (things[i].type)
 			server_add(things[i].path, things[i].type);
 	}
@@ -438,9 +435,8 @@ TEST_F(notify, rows)
 {
 	const struct fuse_notify_inval_entry_out *entry;
 	struct row row;
-	int i;
 
-	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+	for (int i = 0; i < ARRAY_SIZE(rows); i++) {
 		row = rows[i];
 		entry = &rows[i].arg.entry;
 		if (variant->code == FUSE_NOTIFY_DELETE && row.code == FUSE_NOTIFY_INVAL_ENTRY &&
@@ -493,17 +489,16 @@ TEST_F(notify, header)
 		{ -511,		-ENOENT },	{ -2,	-ENOENT },	{ 0,		-ENOENT },
 		{ 10,		-EINVAL },	{ INT32_MAX,	-EINVAL },
 	};
-	unsigned int i;
 	struct msg m;
 
 	message(&m, good);
-	for (i = 0; i < ARRAY_SIZE(headers); i++) {
+	for (unsigned int i = 0; i < ARRAY_SIZE(headers); i++) {
 		refuse(_metadata, &m, 0, headers[i].code, -EINVAL);
 		refuse(_metadata, &m, UINT64_MAX, headers[i].code, headers[i].reply);
 	}
-	for (i = 4; i < 32; i++)
+	for (unsigned int i = 4; i < 32; i++)
 		refuse(_metadata, &m, 0, variant->code | BIT(i), -EINVAL);
-	for (i = 0; i < 64; i++)
+	for (unsigned int i = 0; i < 64; i++)
 		refuse(_metadata, &m, BIT(i), variant->code, -EINVAL);
 	expect_stale(_metadata, 0, "other headers");
 }
@@ -515,13 +510,12 @@ static void random_message(struct msg *m, unsigned int seed)
 		0, 1, 4, 5, 255, 4096, 65536, INT32_MAX, 0x80000000, UINT32_MAX, BIT(32),
 		INT64_MAX, BIT(63), UINT64_MAX,
 	};
-	int changes;
 	size_t at;
 
 	srandom(seed);
 	memset(m, 0, sizeof(*m));
 	message(m, good);
-	for (changes = random() % 4; changes; changes--) {
+	for (int changes = random() % 4; changes; changes--) {
 		at = random() % (HEADER + 32);	/* no name, no data */
 		switch (random() % 4) {
 		case 0:
