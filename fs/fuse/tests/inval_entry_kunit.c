@@ -450,9 +450,11 @@ static void lookup_moved(struct kunit *test)
 /* CREATE makes a dentry positive that a lookup has found: it stays hashed. */
 static void lookup_created(struct kunit *test)
 {
-	struct fuse_fx_op look = { .parent = FUSE_ROOT_ID }, create = { .flags = O_CREAT | O_RDWR };
+	static char name[24];	/* outlives a test that fails */
+	struct fuse_fx_op look = { .path = { name }, .parent = FUSE_ROOT_ID };
+	struct fuse_fx_op create = { .path = { name }, .flags = O_CREAT | O_RDWR };
 	struct fuse_fixture *fx = test->priv;
-	const char *missing = kunit_points_missing(), *name;
+	const char *missing = kunit_points_missing();
 	struct kunit_thread *looks, *creates;
 	struct fuse_fake_hook *hold;
 	struct dentry *entry;
@@ -462,9 +464,7 @@ static void lookup_created(struct kunit *test)
 	if (missing)
 		kunit_skip(test, "%s", missing);
 	for (point = 0; ; point++) {
-		name = kunit_kasprintf(test, GFP_KERNEL, "%lu", point);
-		look.path[0] = name;
-		create.path[0] = name;
+		snprintf(name, sizeof(name), "%lu", point);
 		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, name), -ENOENT);
 		entry = fuse_fx_hold_cached(fx, fx->mnt->mnt_root, name);
 		looks = fuse_fx_run_at(fx, "looks", fuse_fx_do_lookup, &look, point);
