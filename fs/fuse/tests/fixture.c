@@ -313,21 +313,20 @@ static void fuse_fx_check_no_collateral(struct fuse_fixture *fx)
 
 	list_for_each_entry(told, &fx->server->names, list) {
 		u64 parent = told->parent, seq = told->seq;
-		struct dentry *dentry =
+		struct dentry *dentry __free(fuse_fx_dput) =
 			told->cached ? fuse_fx_look_again(fx, parent, told->name) : NULL;
 
 		if (dentry && told->seq != seq)
 			fuse_fx_broken(fx, FUSE_FX_NO_COLLATERAL,
 				       "'%s' in nodeid %llu is not cached any more",
 				       told->name, parent);
-		dput(dentry);
 	}
 }
 
 /* Is what the kernel has for a name from after the notification that started at @seq? */
 static void fuse_fx_check_name(struct fuse_fixture *fx, u64 parent, const char *name, u64 seq)
 {
-	struct dentry *dentry = fuse_fx_look_again(fx, parent, name);
+	struct dentry *dentry __free(fuse_fx_dput) = fuse_fx_look_again(fx, parent, name);
 	struct fuse_fake_name *told;
 	char text[100];
 	u64 nodeid;
@@ -344,7 +343,6 @@ static void fuse_fx_check_name(struct fuse_fixture *fx, u64 parent, const char *
 		fuse_fx_broken(fx, FUSE_FX_FRESH,
 			       "%s in nodeid %llu is not nodeid %llu, which was told last",
 			       fuse_fx_describe(dentry, text), parent, told->nodeid);
-	dput(dentry);
 }
 
 /* The same of the attributes of a node, and of the listing of a directory. */

@@ -17,6 +17,9 @@
 #include "../fuse_i.h"
 #include "fake_server.h"
 
+/* A dentry, NULL or an error pointer */
+DEFINE_FREE(fuse_fx_dput, struct dentry *, dput(IS_ERR(_T) ? NULL : _T))
+
 enum fuse_fx_property {
 	/*
 	 * No lookup of a name that was notified, no listing and no stat of its directory gets what

@@ -45,20 +45,18 @@ struct dentry *fuse_fx_find_node(struct fuse_fixture *fx, u64 nodeid)
 
 struct dentry *fuse_fx_lookup_at(struct fuse_fixture *fx, u64 nodeid, const char *name)
 {
-	struct dentry *dir = fuse_fx_find_node(fx, nodeid), *dentry = ERR_PTR(-ESTALE);
+	struct dentry *dir __free(fuse_fx_dput) = fuse_fx_find_node(fx, nodeid);
 
-	if (dir && d_is_dir(dir) && !IS_DEADDIR(d_inode(dir)))
-		dentry = lookup_noperm_unlocked(&QSTR(name), dir);
-	dput(dir);
-	return dentry;
+	if (!dir || !d_is_dir(dir) || IS_DEADDIR(d_inode(dir)))
+		return ERR_PTR(-ESTALE);
+	return lookup_noperm_unlocked(&QSTR(name), dir);
 }
 
 int fuse_fx_do_lookup(struct fuse_fx_op *op)
 {
-	struct dentry *dentry = fuse_fx_lookup_at(op->fx, op->parent, op->path[0]);
+	struct dentry *dentry __free(fuse_fx_dput) =
+		fuse_fx_lookup_at(op->fx, op->parent, op->path[0]);
 
-	if (!IS_ERR(dentry))
-		dput(dentry);
 	return PTR_ERR_OR_ZERO(dentry);
 }
 
@@ -324,12 +322,9 @@ struct file *fuse_fx_open(struct fuse_fixture *fx, const char *name, int flags)
 
 enum fuse_fx_cached fuse_fx_cached(struct dentry *dir, const char *name)
 {
-	struct dentry *dentry = try_lookup_noperm(&QSTR(name), dir);
-	enum fuse_fx_cached found;
+	struct dentry *dentry __free(fuse_fx_dput) = try_lookup_noperm(&QSTR(name), dir);
 
 	if (IS_ERR_OR_NULL(dentry))
 		return FUSE_FX_NOT_CACHED;
-	found = d_really_is_positive(dentry) ? FUSE_FX_POSITIVE : FUSE_FX_NEGATIVE;
-	dput(dentry);
-	return found;
+	return d_really_is_positive(dentry) ? FUSE_FX_POSITIVE : FUSE_FX_NEGATIVE;
 }

@@ -111,7 +111,7 @@ static int race_unlink_stat(struct fuse_fx_op *op)
 /* overlayfs goes on to use a dentry that it has looked up, even if it is unhashed. */
 static int race_overlay(struct fuse_fx_op *op)
 {
-	struct dentry *entry = fuse_fx_lookup_at(op->fx, op->parent, "name");
+	struct dentry *entry __free(fuse_fx_dput) = fuse_fx_lookup_at(op->fx, op->parent, "name");
 
 	if (IS_ERR(entry))
 		return PTR_ERR(entry);
@@ -120,7 +120,6 @@ static int race_overlay(struct fuse_fx_op *op)
 	    !op->fx->new_epoch)
 		fuse_fx_broken(op->fx, FUSE_FX_NO_COLLATERAL,
 			       "d_revalidate() refuses a dentry that was just looked up");
-	dput(entry);
 	return 0;
 }
 

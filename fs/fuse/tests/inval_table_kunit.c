@@ -196,7 +196,7 @@ static struct table_entry table_begin(struct kunit *test)
 static void table_change_parent(struct table_entry *e)
 {
 	/* Not held, the entry would be dropped with the directory. */
-	struct dentry *entry = try_lookup_noperm(&QSTR("entry"), e->dir);
+	struct dentry *entry __free(fuse_fx_dput) = try_lookup_noperm(&QSTR("entry"), e->dir);
 	struct fuse_fixture *fx = e->fx;
 
 	if (e->parent >= IN_REMOVED && e->nodeid)
@@ -214,7 +214,6 @@ static void table_change_parent(struct table_entry *e)
 		fuse_fake_reuse(fx->server, e->dir_nodeid, "a/next");
 		KUNIT_EXPECT_PTR_NE(fx->test, fuse_fx_hold(fx, "a/next"), e->dir);
 	}
-	dput(entry);
 }
 
 static int table_notify(struct table_entry *e)
@@ -353,12 +352,10 @@ static int table_walk_mounts(struct fuse_fx_op *op)
 
 static bool table_mounted(struct table_entry *e)
 {
-	struct dentry *dentry = e->row->below ? try_lookup_noperm(&QSTR("sub"), e->held) :
-						dget(e->held);
-	bool mounted = dentry && d_mountpoint(dentry);
+	struct dentry *dentry __free(fuse_fx_dput) =
+		e->row->below ? try_lookup_noperm(&QSTR("sub"), e->held) : dget(e->held);
 
-	dput(dentry);
-	return mounted;
+	return dentry && d_mountpoint(dentry);
 }
 
 /*
