@@ -119,11 +119,10 @@ static void ended(struct kunit *test)
 static void ends_late(struct kunit *test)
 {
 	struct thread_test *tt = test->priv;
-	struct kunit_thread *thread;
+	struct kunit_thread *thread = kunit_thread_run(&tt->failing, "late", add_completed, tt);
 	unsigned long start = jiffies;
 	int ret;
 
-	thread = kunit_thread_run(&tt->failing, "late", add_completed, tt);
 	KUNIT_EXPECT_EQ(test, kunit_thread_wait(thread), KUNIT_THREAD_SLEEPS);
 	KUNIT_EXPECT_EQ(test, tt->failing.status, KUNIT_SUCCESS);
 	thread->limit = 1;

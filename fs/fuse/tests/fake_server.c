@@ -462,9 +462,8 @@ static int fuse_fake_handle(struct fuse_fake_server *server, struct fuse_req *re
 {
 	u32 opcode = req->in.h.opcode;
 	struct fuse_fake_node *node = fuse_fake_node(server, req->in.h.nodeid);
-	const struct fuse_fake_op *op;
+	const struct fuse_fake_op *op = opcode < FUSE_FAKE_OPCODES ? &fuse_fake_ops[opcode] : NULL;
 
-	op = opcode < FUSE_FAKE_OPCODES ? &fuse_fake_ops[opcode] : NULL;
 	if (!op || !op->name) {
 		fuse_fake_complain(server, "opcode %u is unknown here", opcode);
 		return -ENOSYS;

@@ -63,10 +63,9 @@ int fuse_fx_do_lookup(struct fuse_fx_op *op)
 static int fuse_fx_getattr(struct fuse_fx_op *op, unsigned int lookup_flags, unsigned int flags)
 {
 	struct path path __free(path_put) = {};
+	int err = fuse_fx_lookup(op->fx, op->path[0], lookup_flags, &path);
 	struct kstat stat;
-	int err;
 
-	err = fuse_fx_lookup(op->fx, op->path[0], lookup_flags, &path);
 	return err ?: vfs_getattr(&path, &stat, STATX_BASIC_STATS, flags);
 }
 
@@ -92,9 +91,8 @@ int fuse_fx_do_chmod(struct fuse_fx_op *op)
 {
 	struct iattr attr = { .ia_valid = ATTR_MODE };
 	struct path path __free(path_put) = {};
-	int err;
+	int err = fuse_fx_lookup(op->fx, op->path[0], 0, &path);
 
-	err = fuse_fx_lookup(op->fx, op->path[0], 0, &path);
 	if (err)
 		return err;
 	attr.ia_mode = (d_inode(path.dentry)->i_mode & S_IFMT) | 0700;
@@ -207,10 +205,9 @@ int fuse_fx_do_rename(struct fuse_fx_op *op)
 	struct path olddir __free(path_put) = {};
 	struct path newdir __free(path_put) = {};
 	struct qstr oldlast, newlast;
-	int err;
+	int err = fuse_fx_parent(op->fx, op->path[0], &olddir, &oldlast) ?:
+		  fuse_fx_parent(op->fx, op->path[1], &newdir, &newlast);
 
-	err = fuse_fx_parent(op->fx, op->path[0], &olddir, &oldlast) ?:
-	      fuse_fx_parent(op->fx, op->path[1], &newdir, &newlast);
 	if (err)
 		return err;
 	rd.old_parent = olddir.dentry;

@@ -457,11 +457,10 @@ TEST_F(notify, rows)
 /* The length in the header has to be the one that is written. */
 TEST_F(notify, length)
 {
-	unsigned int len;
-	size_t full;
 	struct msg m;
+	size_t full = message(&m, good)->len;
+	unsigned int len;
 
-	full = message(&m, good)->len;
 	memset(m.data + full, 0, 2 * full);
 	for (len = 0; len < 2 * full; len++) {
 		m.len = full;
