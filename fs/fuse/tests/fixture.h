@@ -197,6 +197,9 @@ struct kunit_thread *fuse_fx_run_at(struct fuse_fixture *fx, const char *name,
 /* As fuse_fx_run(), until the server holds the request that fuse_fake_hold() has chosen. */
 struct kunit_thread *fuse_fx_run_to(struct fuse_fixture *fx, int (*call)(struct fuse_fx_op *op),
 				    const struct fuse_fx_op *op, struct fuse_fake_hook *hook);
+/* Join a thread, and expect what its call returns. */
+void fuse_fx_join(struct fuse_fixture *fx, struct kunit_thread *thread, const char *call,
+		  int expected);
 
 /* What is held until the test ends, and then let go */
 struct fuse_fx_held {

@@ -269,6 +269,15 @@ struct kunit_thread *fuse_fx_run_to(struct fuse_fixture *fx, int (*call)(struct 
 	return thread;
 }
 
+void fuse_fx_join(struct fuse_fixture *fx, struct kunit_thread *thread, const char *call,
+		  int expected)
+{
+	int err;
+
+	if (kunit_thread_join(thread, &err))
+		FUSE_FX_ERR(KUNIT_FAIL, fx->test, call, err, expected);
+}
+
 /* What the dcache holds. */
 
 static struct fuse_fx_held *fuse_fx_held(struct fuse_fixture *fx)

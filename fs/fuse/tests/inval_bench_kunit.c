@@ -176,7 +176,6 @@ static void threads(struct kunit *test)
 	char path[16];
 	u64 values[BENCH_ROUNDS / 3], start;
 	unsigned int i, name, round, asked, nr = work->threads;
-	int err;
 
 	for (i = 0; i < nr; i++) {
 		snprintf(paths[i], sizeof(paths[i]), work->path, work->many ? i : 0, i);
@@ -203,10 +202,8 @@ static void threads(struct kunit *test)
 		start = ktime_get_ns();
 		for (i = 0; i < nr; i++)
 			running[i] = fuse_fx_run(fx, bench_do_work, &ops[i]);
-		for (i = 0; i < nr; i++) {
-			KUNIT_ASSERT_TRUE(test, kunit_thread_join(running[i], &err));
-			KUNIT_EXPECT_EQ(test, err, 0);
-		}
+		for (i = 0; i < nr; i++)
+			fuse_fx_join(fx, running[i], work->what, 0);
 		values[round] = div_u64(ktime_get_ns() - start, nr * work->calls);
 	}
 	asked = fuse_fake_requests(fx->server, work->opcode) - asked;

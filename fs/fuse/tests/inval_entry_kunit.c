@@ -458,7 +458,6 @@ static void lookup_created(struct kunit *test)
 	struct fuse_fake_hook *hold;
 	struct dentry *entry;
 	unsigned long point;
-	int err;
 
 	for (point = 0; ; point++) {
 		snprintf(name, sizeof(name), "%lu", point);
@@ -476,8 +475,7 @@ static void lookup_created(struct kunit *test)
 			 d_really_is_negative(entry));
 		kunit_thread_go_on(looks, KUNIT_NO_POINT);
 		kunit_thread_wait(looks);
-		kunit_thread_join(creates, &err);
-		KUNIT_EXPECT_EQ(test, err, 0);
+		fuse_fx_join(fx, creates, "open", 0);
 		kunit_thread_join(looks, NULL);
 		KUNIT_EXPECT_FALSE_MSG(test, d_unhashed(entry), "lookup stopped at %pS",
 				       looks->where);

@@ -88,16 +88,6 @@ static struct late late_begin(struct kunit *test, const struct late_param *param
 	return late;
 }
 
-/* Join a thread, and expect what its call returns. */
-static void expect_return(struct fuse_fixture *fx, struct kunit_thread *thread, const char *call,
-			  int expected)
-{
-	int err;
-
-	if (kunit_thread_join(thread, &err))
-		FUSE_FX_ERR(KUNIT_FAIL, fx->test, call, err, expected);
-}
-
 /* Notify while a request is stopped, and see that it does not wait for that. */
 static void notify_meanwhile(struct fuse_fixture *fx, struct fuse_fx_op notify, int expected)
 {
@@ -111,7 +101,7 @@ static void notify_meanwhile(struct fuse_fixture *fx, struct fuse_fx_op notify, 
 		KUNIT_FAIL(fx->test, "the notification waits for an answer that is on its way");
 		fuse_fake_let_go(fx->server);
 	}
-	expect_return(fx, server, "the notification", expected);
+	fuse_fx_join(fx, server, "the notification", expected);
 }
 
 /* In a thread: stat() hangs if a notification waits, or did not release a lock. */
@@ -282,7 +272,7 @@ static void valid_last(struct kunit *test)
 	late_look = (struct late_look) { d_inode(late.dir), -1 };
 	kunit_points_look(test, look_at_size, &late_look);
 	fuse_fake_let_go(fx->server);
-	expect_return(fx, late.caller, "getattr", 0);
+	fuse_fx_join(fx, late.caller, "getattr", 0);
 	KUNIT_EXPECT_FALSE(test, late_look.old);
 
 	fx->server->file_size++;
@@ -330,7 +320,7 @@ static void late_links(struct kunit *test)
 	if (!last && !param->unseen)
 		KUNIT_EXPECT_EQ(test, d_inode(file)->i_nlink, 1);
 	fuse_fake_let_go(fx->server);
-	expect_return(fx, late.caller, "getattr", 0);
+	fuse_fx_join(fx, late.caller, "getattr", 0);
 	KUNIT_EXPECT_EQ(test, d_inode(file)->i_mode, last ? S_IFREG : S_IFREG | 0644);
 	if (!last) {
 		KUNIT_EXPECT_EQ(test, fuse_fx_asks_attr(fx, file, STATX_SIZE), 0);
@@ -381,10 +371,10 @@ static void link_overtaken(struct kunit *test)
 	if (param->removed)
 		fuse_fake_remove(fx->server, "link");
 	fuse_fake_unhook(late.hold);
-	expect_return(fx, late.caller, "link", 0);
+	fuse_fx_join(fx, late.caller, "link", 0);
 	fuse_fake_let_go(fx->server);
 	if (third)
-		expect_return(fx, third, "getattr", 0);
+		fuse_fx_join(fx, third, "getattr", 0);
 	if (param->looked_at) {
 		/* LINK's answer is older or newer than the owner in the other one. */
 		KUNIT_EXPECT_EQ(test, fuse_fx_asks_attr(fx, late.file, STATX_UID), 1);
@@ -424,7 +414,7 @@ static void late_answer_moved(struct kunit *test)
 	fuse_fake_link(fx->server, "dir/old", "dir/new");
 	fuse_fake_remove(fx->server, "dir/old");
 	notify_meanwhile(fx, old, -ENOENT);
-	expect_return(fx, run_stat(fx, "dir/new"), "stat", 0);
+	fuse_fx_join(fx, run_stat(fx, "dir/new"), "stat", 0);
 	fuse_fake_add(fx->server, "dir/old", S_IFDIR | 0755);
 	again = fuse_fake_hold(fx->server, FUSE_LOOKUP, 0, FUSE_FAKE_STOP_BEHIND);
 	fuse_fake_unhook(hold);
@@ -433,7 +423,7 @@ static void late_answer_moved(struct kunit *test)
 	notify_meanwhile(fx, old, -ENOENT);
 	lookups = fuse_fake_requests(fx->server, FUSE_LOOKUP);
 	fuse_fake_unhook(again);
-	expect_return(fx, caller, "stat", 0);
+	fuse_fx_join(fx, caller, "stat", 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_LOOKUP), lookups);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/old"), -ENOENT);
 
@@ -492,7 +482,7 @@ static void late_answer_overtaken(struct kunit *test)
 	else
 		notify_meanwhile(fx, late.notify, param->known ? 0 : -ENOENT);
 	if (!param->notified)
-		expect_return(fx, run_stat(fx, "dir/file"), "stat", 0);
+		fuse_fx_join(fx, run_stat(fx, "dir/file"), "stat", 0);
 	fuse_fake_let_go(fx->server);
 	kunit_thread_join(late.caller, NULL);
 }
@@ -519,7 +509,7 @@ static void late_answer_waits(struct kunit *test)
 	fuse_fake_add(fx->server, "dir/sub", S_IFDIR | 0755);
 	notify_meanwhile(fx, inval, -ENOENT);
 	fuse_fake_let_go(fx->server);
-	expect_return(fx, looks, "stat", 0);
+	fuse_fx_join(fx, looks, "stat", 0);
 	kunit_thread_join(lists, NULL);
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "dir/sub"), 0);
 }
@@ -587,7 +577,7 @@ static void late_answer_renamed(struct kunit *test)
 	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
 	notify_meanwhile(fx, late.notify, 0);
 	fuse_fake_unhook(hold);
-	expect_return(fx, renames, "rename", 0);
+	fuse_fx_join(fx, renames, "rename", 0);
 	fuse_fake_let_go(fx->server);
 	kunit_thread_join(late.caller, NULL);
 	KUNIT_EXPECT_NE(test, fuse_fx_asks(fx, FUSE_LOOKUP, "dir/new"), 0);
@@ -643,7 +633,7 @@ static void late_listing(struct kunit *test)
 	hold_new = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, 0, FUSE_FAKE_STOP_BEFORE);
 	new = fuse_fx_run_to(fx, fuse_fx_do_readdir, &readdir, hold_new);
 	fuse_fake_unhook(hold);
-	expect_return(fx, old, "the first listing", param->there);
+	fuse_fx_join(fx, old, "the first listing", param->there);
 	if (!param->notified) {
 		asked = fuse_fake_requests(fx->server, FUSE_READDIRPLUS) +
 			fuse_fake_requests(fx->server, FUSE_READDIR);
@@ -652,7 +642,7 @@ static void late_listing(struct kunit *test)
 				fuse_fake_requests(fx->server, FUSE_READDIR), asked);
 	}
 	fuse_fake_unhook(hold_new);
-	expect_return(fx, new, "the second listing", there);
+	fuse_fx_join(fx, new, "the second listing", there);
 	KUNIT_EXPECT_EQ(test, fuse_fx_lists(fx, "dir", "file"), there);
 	KUNIT_EXPECT_EQ(test, fuse_fx_lists(fx, "dir", "other"), param->notified);
 }
@@ -692,9 +682,9 @@ static void delete_waits(struct kunit *test)
 	else
 		kunit_thread_sleeps_on_rwsem(looks, &d_inode(late.dir)->i_rwsem);
 	fuse_fake_let_go(fx->server);
-	expect_return(fx, late.caller, param->name, 0);
-	expect_return(fx, late.server, "the delete", 0);
-	expect_return(fx, looks, "stat", 0);
+	fuse_fx_join(fx, late.caller, param->name, 0);
+	fuse_fx_join(fx, late.server, "the delete", 0);
+	fuse_fx_join(fx, looks, "stat", 0);
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_LOOKUP), lookups + 1);
 }
 
@@ -709,14 +699,14 @@ static void delete_killed(struct kunit *test)
 	struct late late = late_begin(test, param, FUSE_FAKE_STOP_BEFORE);
 
 	if (!notify_sleeps(fx, &late, late.nodeid)) {
-		expect_return(fx, late.server, "the delete", 0);
+		fuse_fx_join(fx, late.server, "the delete", 0);
 		return;
 	}
 	send_sig(SIGKILL, late.server->task, 1);
 	KUNIT_EXPECT_FALSE(test, kunit_thread_sleeps_on_rwsem(late.server, late.rwsem));
 	fuse_fake_let_go(fx->server);
-	expect_return(fx, late.server, "the delete", -EINTR);
-	expect_return(fx, late.caller, param->name, 0);
+	fuse_fx_join(fx, late.server, "the delete", -EINTR);
+	fuse_fx_join(fx, late.caller, param->name, 0);
 	KUNIT_EXPECT_EQ(test, d_inode(late.file)->i_nlink, 2);
 }
 
@@ -756,8 +746,8 @@ static void delete_looked_up(struct kunit *test)
 		kunit_thread_sleeps_on_rwsem(looks, late.rwsem);
 	}
 	fuse_fake_let_go(fx->server);
-	expect_return(fx, late.caller, "mkdir", 0);
-	expect_return(fx, late.server, "the delete", 0);
+	fuse_fx_join(fx, late.caller, "mkdir", 0);
+	fuse_fx_join(fx, late.server, "the delete", 0);
 	kunit_thread_join(first, NULL);
 	if (looks)
 		kunit_thread_join(looks, NULL);
@@ -793,9 +783,9 @@ static void race_delete(struct kunit *test)
 	if (!notify_sleeps(fx, &late, nodeid) && !marks)
 		kunit_skip(test, "the delete does not wait");
 	fuse_fake_let_go(fx->server);
-	expect_return(fx, late.caller, param->name, 0);
+	fuse_fx_join(fx, late.caller, param->name, 0);
 	if (marks || param->call == fuse_fx_do_unlink)
-		expect_return(fx, late.server, "the delete", marks ? 0 : -ENOENT);
+		fuse_fx_join(fx, late.server, "the delete", marks ? 0 : -ENOENT);
 	kunit_thread_join(late.server, NULL);
 	/* What is renamed meanwhile may lose its timeout under its new name, too. */
 	fuse_fake_take_back(fx->server, late.notify.parent, param->flags ? "other" : "new", false);
@@ -827,8 +817,8 @@ static void create_hashed(struct kunit *test)
 
 	ended = !notify_sleeps(fx, &late, 0);
 	fuse_fake_let_go(fx->server);
-	expect_return(fx, late.caller, "open", 0);
-	expect_return(fx, late.server, "the notification", 0);
+	fuse_fx_join(fx, late.caller, "open", 0);
+	fuse_fx_join(fx, late.server, "the notification", 0);
 	/* Its answer is older, so it gets no timeout. What waited has unhashed the new entry. */
 	fuse_fake_take_back(fx->server, late.notify.parent, "file", false);
 	KUNIT_EXPECT_EQ(test, fuse_fx_cached(late.dir, "file") == FUSE_FX_POSITIVE, ended);

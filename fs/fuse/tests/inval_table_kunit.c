@@ -367,7 +367,6 @@ static void table_mount(struct kunit *test)
 	struct table_entry e = table_begin(test);
 	struct fuse_fx_op walk = { .path = { e.row->below ? "entry/sub/none" : "entry/none" } };
 	struct kunit_thread *thread;
-	int result;
 
 	thread = fuse_fx_run_to(e.fx, table_walk_mounts, &walk,
 				fuse_fake_hold(e.fx->server, FUSE_LOOKUP, 0,
@@ -376,8 +375,7 @@ static void table_mount(struct kunit *test)
 	table_end(&e);
 	KUNIT_EXPECT_EQ(test, table_mounted(&e), e.notification == EXPIRE);
 	fuse_fake_let_go(e.fx->server);
-	KUNIT_ASSERT_TRUE(test, kunit_thread_join(thread, &result));
-	FUSE_FX_ERR(KUNIT_FAIL, test, "the walk", result, -ENOENT);
+	fuse_fx_join(e.fx, thread, "the walk", -ENOENT);
 }
 
 /* FUSE_NAME_MAX is for connections with enough pages per request. */
