@@ -123,9 +123,9 @@ static inline struct kunit_thread *kunit_thread_run(struct kunit *test, const ch
 enum kunit_thread_state kunit_thread_wait(struct kunit_thread *thread);
 
 /*
- * As kunit_thread_wait(), but a sleep counts only while @sem has a waiter: if others may wait
- * for it, too, the caller has to know that @thread sleeps nowhere else. Somebody else holds
- * @sem until this returns. Returns true if the thread sleeps.
+ * As kunit_thread_wait(), but a sleep counts only while @sem has a waiter. That may be another
+ * task: then @thread must not sleep elsewhere. @sem must be held by another task until this
+ * returns. Returns true if the thread sleeps.
  */
 bool kunit_thread_sleeps_on_rwsem(struct kunit_thread *thread, struct rw_semaphore *sem);
 

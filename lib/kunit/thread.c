@@ -208,16 +208,16 @@ kunit_thread_wait_for(struct kunit_thread *thread, struct rw_semaphore *sem)
 		if (READ_ONCE(thread->stopped))
 			return KUNIT_THREAD_STOPPED;
 		/*
-		 * What is being woken does not sleep, nor what runs on another CPU: it sets its
-		 * state before it looks whether it has to sleep.
+		 * A task that is being woken does not sleep; nor does one that runs on a CPU: it
+		 * has set its state, but may find that it need not sleep.
 		 */
 		if ((!sem || rwsem_is_contended(sem)) &&
 		    READ_ONCE(task->__state) & TASK_NORMAL && !READ_ONCE(task->on_cpu))
 			return KUNIT_THREAD_SLEEPS;
 		/*
-		 * The thread runs on this CPU: until it sleeps, while a timed sleep would take
-		 * a tick if there are no high resolution timers. Or on another one, and spins
-		 * on a lock as long as the owner of the lock runs: that may be this task.
+		 * On one CPU the thread runs until it sleeps; a timed sleep would take a tick
+		 * without high resolution timers. On more, the thread may spin on a lock as long
+		 * as its owner, this task maybe, runs: so sleep.
 		 */
 		if (num_online_cpus() == 1)
 			yield();

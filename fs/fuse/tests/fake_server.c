@@ -435,7 +435,7 @@ static const struct fuse_fake_op {
 	OP(ACCESS), OP(DESTROY), OP(FALLOCATE), OP(FLUSH), OP(FSYNC), OP(FSYNCDIR),
 	OP(NOTIFY_REPLY), OP(OPEN), OP(READ), OP(RELEASE), OP(RELEASEDIR), OP(REMOVEXATTR),
 	OP(SETXATTR), OP(STATFS), OP(WRITE),
-	/* O_TRUNC asks for capabilities; many servers have no attributes. */
+	/* O_TRUNC sends GETXATTR; many servers have no xattrs. */
 	OP(GETXATTR, NULL, -ENOSYS), OP(LSEEK, NULL, -ENOSYS),
 	/* No link leads anywhere. */
 	OP(READLINK, NULL, -EIO),

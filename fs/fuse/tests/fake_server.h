@@ -146,7 +146,7 @@ struct fuse_fake_name *fuse_fake_told(struct fuse_fake_server *server, u64 paren
 enum fuse_fake_about { FUSE_FAKE_ATTR, FUSE_FAKE_LISTING, FUSE_FAKE_ABOUT };
 u64 fuse_fake_seq(struct fuse_fake_server *server, u64 nodeid, enum fuse_fake_about about);
 
-/* From now on, a name, and with @below all below it, need not be cached any more. */
+/* From now on the checks accept that a name, with @below all below it, is asked for. */
 void fuse_fake_take_back(struct fuse_fake_server *server, u64 parent,
 			 const char *name, bool below);
 

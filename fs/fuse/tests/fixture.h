@@ -22,9 +22,9 @@ DEFINE_FREE(fuse_fx_dput, struct dentry *, dput(IS_ERR(_T) ? NULL : _T))
 
 enum fuse_fx_property {
 	/*
-	 * No lookup of a name that was notified, no listing and no stat of its directory gets what
-	 * the server said before, from the cache or by a reply that came later; nor does a lookup
-	 * of the new name, if it is renamed later, or when the notification has found the entry.
+	 * After a notification, no lookup of its name, no listing and no stat of its directory
+	 * gets an older answer, cached or late; nor does a lookup of the new name, if it is
+	 * renamed later, or after the notification has found the dentry.
 	 */
 	FUSE_FX_FRESH,
 	/* Every other name is still answered from the cache. */

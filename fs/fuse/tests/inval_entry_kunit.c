@@ -121,7 +121,7 @@ static void unhashed(struct kunit *test)
 	fuse_fake_take_back(fx->server, FUSE_ROOT_ID, "file", false);
 }
 
-/* What O_TMPFILE makes has no name. That overlayfs revalidates it takes no LOOKUP, either. */
+/* The dentry of O_TMPFILE has no name: if overlayfs revalidates it, no LOOKUP is sent. */
 static void tmpfile(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
@@ -203,7 +203,7 @@ static void hard_link(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_notify(fx, FUSE_ROOT_ID, nodeid, "four", 0), 0);
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "two"), 1);
 
-	/* And if the kernel has got the new number before the delete: that link stays. */
+	/* If i_nlink was up to date before the delete, it is not counted down again. */
 	two = fuse_fx_hold(fx, "two");
 	fuse_fake_remove(fx->server, "three");
 	FUSE_EXPECT_ERR(test, fuse_fx_inval_inode(fx, nodeid), 0);
@@ -212,7 +212,7 @@ static void hard_link(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, d_inode(two)->i_nlink, 1);
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_GETATTR, "two"), 1);
 
-	/* The last one is taken for that, though its number is old, and a dentry is unhashed. */
+	/* Only hashed aliases count: this was the last link, though i_nlink was still 2. */
 	fuse_fake_link(fx->server, "two", "five");
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "two"), 0);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "two"), 0);
@@ -422,8 +422,8 @@ static void listing_replaces(struct kunit *test)
 }
 
 /*
- * A lookup of "file" has found a dentry, which is expired, when a lookup of "new" moves it there:
- * the answer to that is not about "file".
+ * A lookup of "file" has found an expired dentry. Then a lookup of "new" moves it to "new": the
+ * answer to that is not about "file".
  */
 static void lookup_moved(struct kunit *test)
 {

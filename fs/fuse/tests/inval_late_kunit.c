@@ -249,7 +249,7 @@ static struct late_look {
 	bool old;		/* another one was valid */
 } late_look;
 
-/* stat() would not ask the server. */
+/* Would a stat() take an old size for valid? */
 static void look_at_size(void *data)
 {
 	struct late_look *look = data;
@@ -260,8 +260,8 @@ static void look_at_size(void *data)
 }
 
 /*
- * At no moment while an answer arrives, a stat() on another processor uses what is old: if the
- * answer is outdated nothing that a name changes is valid, else it is valid when it is set.
+ * While an answer arrives, a stat() on another processor never takes an old attribute for valid:
+ * those that are outdated in the answer stay invalid, the others become valid after they are set.
  */
 static void valid_last(struct kunit *test)
 {
@@ -376,7 +376,7 @@ static void link_overtaken(struct kunit *test)
 	if (third)
 		fuse_fx_join(fx, third, "getattr", 0);
 	if (param->looked_at) {
-		/* LINK's answer is older or newer than the owner in the other one. */
+		/* Which of the two answers is newer is not known: none is valid. */
 		KUNIT_EXPECT_EQ(test, fuse_fx_asks_attr(fx, late.file, STATX_UID), 1);
 		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
 		KUNIT_EXPECT_EQ(test, d_inode(late.file)->i_nlink, param->removed ? 2 : 3);

@@ -17,9 +17,9 @@
  *			13; the notification goes on first
  *
  * A preemption point is a basic block of the files in CONFIG_KUNIT_POINTS_IN, see
- * kunit_thread_run_to(). The cases fuse_inval_race.* take every 32nd point, and those of
- * fuse_inval_race_all.*, which are slow, take all. If both calls are stopped, it is every 13th,
- * and in fuse_inval_race.* only with "rename" as the call.
+ * kunit_thread_run_to(). The cases fuse_inval_race.* take every 32nd point (with KASAN every
+ * 64th), and those of fuse_inval_race_all.*, which are slow, take all. If both are stopped, it is
+ * every 13th, and in fuse_inval_race.* only with "rename" as the call.
  *
  * After each schedule the fixture checks its properties, see fixture.h. Here, "serial" means:
  * what the notification returns belongs to what was cached for the name at some time while it
@@ -313,7 +313,7 @@ static int race_thread(struct fuse_fx_op *op)
 	struct race *race = side->race;
 	int err = side->what->fn(op);
 
-	/* Unless it waited, what is cached behind a notification is what that has left. */
+	/* Unless a notification waited, what is cached when it ends is its own result. */
 	if (side == &race->call || race->waited)
 		race_look(race);
 	if (side == &race->notify)
@@ -572,7 +572,7 @@ static bool race_one(struct kunit *test, struct race *race, enum race_how how,
 	return race->ran;
 }
 
-/* All schedules of a kind, or those of every step-th point. Returns how many at[0] there are. */
+/* All schedules of a kind, or every step-th. For requests, returns how many there are. */
 static unsigned long race_kind(struct kunit *test, struct race *race, enum race_how how,
 			       unsigned long max)
 {

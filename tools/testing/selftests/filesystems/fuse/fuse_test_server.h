@@ -336,7 +336,7 @@ static void *server_loop(void *arg)
 		if (ret <= 0)
 			break;
 		server_arrived(buf.mem);
-		/* Nobody waits for a reply to what libfuse has not retrieved itself. */
+		/* libfuse did not send the RETRIEVE: it does not know this unique. */
 		if (((struct fuse_in_header *)buf.mem)->opcode != FUSE_NOTIFY_REPLY)
 			fuse_session_process_buf(srv.se, &buf);
 	}

@@ -6,10 +6,10 @@
  * Each test fills the cache through system calls, notifies, and looks again. There is a KUnit
  * case of the same name in fs/fuse/tests/inval_*_kunit.c, which looks into the kernel's cache.
  *
- * The server has one thread, which notifies from inside the handler of a request; only where a
- * notification may have to wait for that request, another thread sends it. So one that does not
- * return, or that sends a request, is a failure. After every test the names that it did not touch
- * must still be cached, and the file system must unmount.
+ * The server has one thread, which notifies before it handles a request; only where a
+ * notification may have to wait for that request, another thread sends it. A notification that
+ * does not return, or sends a request, is a failure. After every test the names that it did not
+ * touch must still be cached, and the file system must unmount.
  */
 
 #define _GNU_SOURCE

@@ -205,7 +205,7 @@ static const struct row rows[] = {
 	/* A byte is reserved for a NUL, and the kernel puts one there, whatever it finds. */
 	ROW(ENTRY_LEN(PARENT, 0, "filex", 4), .more = -1, .stale = FILE_GONE),
 
-	/* Whether a name is too long is checked first. From 0x80000000 on, if it is signed. */
+	/* Too long is checked first. A signed namelen would be negative from 0x80000000 on. */
 	WRONG_LEN(0), WRONG_LEN(3), WRONG_LEN(5), WRONG_LEN(260), WRONG_LEN(LONGEST),
 	TOO_LONG(LONGEST + 1), TOO_LONG(0x10004), TOO_LONG(INT32_MAX), TOO_LONG(0x80000004),
 	TOO_LONG((__u32)-21), TOO_LONG((__u32)-5), TOO_LONG(UINT32_MAX),
@@ -515,7 +515,7 @@ static void random_message(struct msg *m, unsigned int seed)
 	memset(m, 0, sizeof(*m));
 	message(m, good);
 	for (int changes = random() % 4; changes; changes--) {
-		at = random() % (HEADER + 32);	/* no name, no data */
+		at = random() % (HEADER + 32);	/* may hit the name */
 		switch (random() % 4) {
 		case 0:
 			m->data[at] ^= 1 << random() % 8;
