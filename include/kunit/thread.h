@@ -83,7 +83,7 @@ const char *kunit_points_missing(void);
 /*
  * Until the actions of @test run, which is after its suite's exit(), call @look at each point of
  * all tasks, also where nothing can stop, such as under a spinlock: it sees what another CPU
- * could see there. @data lives as long as that. Skips as kunit_thread_run_to() does.
+ * could see there. @data lives as long as that.
  */
 void kunit_points_look(struct kunit *test, void (*look)(void *data), void *data);
 
@@ -95,7 +95,7 @@ void kunit_points_look(struct kunit *test, void (*look)(void *data), void *data)
  * @data: The argument of @fn; it has to live until the thread has been joined, so not on the
  *        stack of the test, which an assertion ends.
  * @point: The point to stop at: 0 is the first one that the thread comes to. Unless it
- *         is %KUNIT_NO_POINT, the test is skipped unless kunit_points_missing() returns NULL.
+ *         is %KUNIT_NO_POINT, kunit_points_missing() has to return NULL.
  *
  * While the thread is stopped it keeps its locks. When the test ends, also by an assertion, all
  * its stopped threads go on, and then each thread is joined. One that does not end within the

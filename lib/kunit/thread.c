@@ -78,10 +78,6 @@ static void kunit_points_look_away(void *unused)
 
 void kunit_points_look(struct kunit *test, void (*look)(void *data), void *data)
 {
-	const char *missing = kunit_points_missing();
-
-	if (missing)
-		kunit_skip(test, "%s", missing);
 	kunit_point_data = data;
 	kunit_point_look = look;
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, kunit_points_look_away, NULL));
@@ -155,7 +151,7 @@ struct kunit_thread *kunit_thread_run_to(struct kunit *test, const char *name,
 	struct kunit_thread *thread;
 
 	if (missing && point != KUNIT_NO_POINT)
-		kunit_skip(test, "%s", missing);
+		KUNIT_FAIL_AND_ABORT(test, "a thread that is to be stopped %s", missing);
 	thread = kzalloc_obj(*thread);
 	KUNIT_ASSERT_NOT_NULL(test, thread);
 	thread->test = test;

@@ -454,11 +454,14 @@ static void lookup_created(struct kunit *test)
 	struct fuse_fx_op look = { .path = { name }, .parent = FUSE_ROOT_ID };
 	struct fuse_fx_op create = { .path = { name }, .flags = O_CREAT | O_RDWR };
 	struct fuse_fixture *fx = test->priv;
+	const char *missing = kunit_points_missing();
 	struct kunit_thread *looks, *creates;
 	struct fuse_fake_hook *hold;
 	struct dentry *entry;
 	unsigned long point;
 
+	if (missing)
+		kunit_skip(test, "%s", missing);
 	for (point = 0; ; point++) {
 		snprintf(name, sizeof(name), "%lu", point);
 		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, name), -ENOENT);

@@ -266,8 +266,12 @@ static void look_at_size(void *data)
 static void valid_last(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct late late = late_begin(test, &late_attributes_params[0], FUSE_FAKE_STOP_BEHIND);
+	const char *missing = kunit_points_missing();
+	struct late late;
 
+	if (missing)
+		kunit_skip(test, "%s", missing);
+	late = late_begin(test, &late_attributes_params[0], FUSE_FAKE_STOP_BEHIND);
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, late.notify.parent, "file"), 0);
 	late_look = (struct late_look) { d_inode(late.dir), -1 };
 	kunit_points_look(test, look_at_size, &late_look);
