@@ -447,7 +447,10 @@ static void lookup_moved(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), -ENOENT);
 }
 
-/* CREATE makes a dentry positive that a lookup has found: it stays hashed. */
+/*
+ * CREATE makes a dentry positive that a lookup has found: it stays hashed. The lookup is stopped at
+ * each of its points, and CREATE at the first points where the dentry is positive.
+ */
 static void lookup_created(struct kunit *test)
 {
 	static char name[24];	/* outlives a test that fails */
@@ -457,25 +460,27 @@ static void lookup_created(struct kunit *test)
 	const char *missing = kunit_points_missing();
 	struct kunit_thread *looks, *creates;
 	struct fuse_fake_hook *hold;
+	unsigned int positive;
 	struct dentry *entry;
-	unsigned long point;
 
 	if (missing)
 		kunit_skip(test, "%s", missing);
-	for (point = 0; ; point++) {
-		snprintf(name, sizeof(name), "%lu", point);
+	for (unsigned int i = 0; ; i++) {
+		snprintf(name, sizeof(name), "%u", i);
 		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, name), -ENOENT);
 		entry = fuse_fx_hold_cached(fx, fx->mnt->mnt_root, name);
-		looks = fuse_fx_run_at(fx, "looks", fuse_fx_do_lookup, &look, point);
-		if (kunit_thread_wait(looks) != KUNIT_THREAD_STOPPED)
+		looks = fuse_fx_run_at(fx, "looks", fuse_fx_do_lookup, &look, i / 4);
+		if (kunit_thread_wait(looks) != KUNIT_THREAD_STOPPED) {
+			KUNIT_EXPECT_NE(test, i, 0);
 			break;
+		}
 		hold = fuse_fake_hold(fx->server, FUSE_CREATE, 0, FUSE_FAKE_STOP_BEHIND);
 		creates = fuse_fx_run_to(fx, fuse_fx_do_open, &create, hold);
-		do {
+		for (positive = 0; positive <= i % 4; positive += d_really_is_positive(entry)) {
 			kunit_thread_go_on(creates, creates->points);
 			fuse_fake_unhook(hold);
-		} while (kunit_thread_wait(creates) == KUNIT_THREAD_STOPPED &&
-			 d_really_is_negative(entry));
+			KUNIT_ASSERT_EQ(test, kunit_thread_wait(creates), KUNIT_THREAD_STOPPED);
+		}
 		kunit_thread_go_on(looks, KUNIT_NO_POINT);
 		kunit_thread_wait(looks);
 		fuse_fx_join(fx, creates, "open", 0);
@@ -483,7 +488,6 @@ static void lookup_created(struct kunit *test)
 		KUNIT_EXPECT_FALSE_MSG(test, d_unhashed(entry), "lookup stopped at %pS",
 				       looks->where);
 	}
-	KUNIT_EXPECT_NE(test, point, 0);
 }
 
 static struct kunit_case fuse_inval_entry_cases[] = {
