@@ -459,21 +459,21 @@ static void lookup_created(struct kunit *test)
 	struct fuse_fixture *fx = test->priv;
 	const char *missing = kunit_points_missing();
 	struct kunit_thread *looks, *creates;
+	enum kunit_thread_state state;
 	struct fuse_fake_hook *hold;
-	unsigned int positive;
+	unsigned int positive, i;
 	struct dentry *entry;
 
 	if (missing)
 		kunit_skip(test, "%s", missing);
-	for (unsigned int i = 0; ; i++) {
+	for (i = 0; ; i++) {
 		snprintf(name, sizeof(name), "%u", i);
 		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, name), -ENOENT);
 		entry = fuse_fx_hold_cached(fx, fx->mnt->mnt_root, name);
 		looks = fuse_fx_run_at(fx, "looks", fuse_fx_do_lookup, &look, i / 4);
-		if (kunit_thread_wait(looks) != KUNIT_THREAD_STOPPED) {
-			KUNIT_EXPECT_NE(test, i, 0);
+		state = kunit_thread_wait(looks);
+		if (state != KUNIT_THREAD_STOPPED)
 			break;
-		}
 		hold = fuse_fake_hold(fx->server, FUSE_CREATE, 0, FUSE_FAKE_STOP_BEHIND);
 		creates = fuse_fx_run_to(fx, fuse_fx_do_open, &create, hold);
 		for (positive = 0; positive <= i % 4; positive += d_really_is_positive(entry)) {
@@ -488,6 +488,9 @@ static void lookup_created(struct kunit *test)
 		KUNIT_EXPECT_FALSE_MSG(test, d_unhashed(entry), "lookup stopped at %pS",
 				       looks->where);
 	}
+	/* The last lookup has come to its end: it was stopped at every point before. */
+	KUNIT_EXPECT_EQ(test, state, KUNIT_THREAD_ENDED);
+	KUNIT_EXPECT_NE(test, i, 0);
 }
 
 static struct kunit_case fuse_inval_entry_cases[] = {
