@@ -74,11 +74,14 @@ enum kunit_thread_state {
 };
 
 /*
- * Why no thread can be stopped at a point, for kunit_skip(), or NULL. Points need
- * %CONFIG_KUNIT_POINTS and %CONFIG_PREEMPT_COUNT, and a machine with one CPU: with
- * more of them, what runs beside a stopped thread is not determined.
+ * Why no thread can be stopped at a point, or NULL. Points need %CONFIG_KUNIT_POINTS and
+ * %CONFIG_PREEMPT_COUNT, and a machine with one CPU: with more of them, what runs beside a
+ * stopped thread is not determined.
  */
 const char *kunit_points_missing(void);
+
+/* Skip @test if no thread can be stopped at a point. */
+void kunit_points_need(struct kunit *test);
 
 /*
  * Until the actions of @test run, which is after its suite's exit(), call @look at each point of

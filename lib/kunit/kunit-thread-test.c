@@ -191,13 +191,11 @@ static void cleans_up(struct kunit *test)
  */
 static void stops_at_each_point(struct kunit *test)
 {
-	const char *missing = kunit_points_missing();
 	struct thread_test *tt = test->priv;
 	unsigned long point, points, places = 0;
 	struct kunit_thread *whole, *thread;
 
-	if (missing)
-		kunit_skip(test, "%s", missing);
+	kunit_points_need(test);
 	thread = kunit_thread_run(test, "thread", spin, tt);
 	KUNIT_EXPECT_EQ(test, kunit_thread_wait(thread), KUNIT_THREAD_ENDED);
 	KUNIT_EXPECT_NULL(test, thread->where);
@@ -227,13 +225,11 @@ static void stops_at_each_point(struct kunit *test)
 static void lost_update(struct kunit *test)
 {
 	static int (* const add[])(void *data) = { add_unlocked, add_locked };
-	const char *missing = kunit_points_missing();
 	struct thread_test *tt = test->priv;
 	struct kunit_thread *first, *second;
 	unsigned long point, lost, waited;
 
-	if (missing)
-		kunit_skip(test, "%s", missing);
+	kunit_points_need(test);
 	for (int i = 0; i < ARRAY_SIZE(add); i++) {
 		lost = 0;
 		waited = 0;

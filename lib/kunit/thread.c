@@ -71,6 +71,15 @@ const char *kunit_points_missing(void)
 }
 EXPORT_SYMBOL_GPL(kunit_points_missing);
 
+void kunit_points_need(struct kunit *test)
+{
+	const char *missing = kunit_points_missing();
+
+	if (missing)
+		kunit_skip(test, "%s", missing);
+}
+EXPORT_SYMBOL_GPL(kunit_points_need);
+
 static void kunit_points_look_away(void *unused)
 {
 	kunit_point_look = NULL;

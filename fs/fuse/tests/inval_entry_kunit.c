@@ -447,52 +447,6 @@ static void lookup_moved(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), -ENOENT);
 }
 
-/*
- * CREATE makes a dentry positive that a lookup has found: it stays hashed. The lookup is stopped at
- * each of its points, and CREATE at the first points where the dentry is positive.
- */
-static void lookup_created(struct kunit *test)
-{
-	static char name[24];	/* outlives a test that fails */
-	struct fuse_fx_op look = { .path = { name }, .parent = FUSE_ROOT_ID };
-	struct fuse_fx_op create = { .path = { name }, .flags = O_CREAT | O_RDWR };
-	struct fuse_fixture *fx = test->priv;
-	const char *missing = kunit_points_missing();
-	struct kunit_thread *looks, *creates;
-	enum kunit_thread_state state;
-	struct fuse_fake_hook *hold;
-	unsigned int positive, i;
-	struct dentry *entry;
-
-	if (missing)
-		kunit_skip(test, "%s", missing);
-	for (i = 0; ; i++) {
-		snprintf(name, sizeof(name), "%u", i);
-		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, name), -ENOENT);
-		entry = fuse_fx_hold_cached(fx, fx->mnt->mnt_root, name);
-		looks = fuse_fx_run_at(fx, "looks", fuse_fx_do_lookup, &look, i / 4);
-		state = kunit_thread_wait(looks);
-		if (state != KUNIT_THREAD_STOPPED)
-			break;
-		hold = fuse_fake_hold(fx->server, FUSE_CREATE, 0, FUSE_FAKE_STOP_BEHIND);
-		creates = fuse_fx_run_to(fx, fuse_fx_do_open, &create, hold);
-		for (positive = 0; positive <= i % 4; positive += d_really_is_positive(entry)) {
-			kunit_thread_go_on(creates, creates->points);
-			fuse_fake_unhook(hold);
-			KUNIT_ASSERT_EQ(test, kunit_thread_wait(creates), KUNIT_THREAD_STOPPED);
-		}
-		kunit_thread_go_on(looks, KUNIT_NO_POINT);
-		kunit_thread_wait(looks);
-		fuse_fx_join(fx, creates, "open", 0);
-		kunit_thread_join(looks, NULL);
-		KUNIT_EXPECT_FALSE_MSG(test, d_unhashed(entry), "lookup stopped at %pS",
-				       looks->where);
-	}
-	/* The last lookup has come to its end: it was stopped at every point before. */
-	KUNIT_EXPECT_EQ(test, state, KUNIT_THREAD_ENDED);
-	KUNIT_EXPECT_NE(test, i, 0);
-}
-
 static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(negative),
 	KUNIT_CASE(negative_not_cached),
@@ -510,7 +464,6 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(listing_in_parts),
 	KUNIT_CASE(listing_replaces),
 	KUNIT_CASE(lookup_moved),
-	KUNIT_CASE(lookup_created),
 	{}
 };
 

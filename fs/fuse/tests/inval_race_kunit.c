@@ -704,10 +704,7 @@ static int race_suite_init(struct kunit_suite *suite)
 /* Each schedule has a fixture of its own. */
 static int race_test_init(struct kunit *test)
 {
-	const char *missing = kunit_points_missing();
-
-	if (missing)
-		kunit_skip(test, "%s", missing);
+	kunit_points_need(test);
 	if (fuse_fx_left_behind)
 		kunit_skip(test, "%s left a lock or a thread behind", fuse_fx_left_behind);
 	return 0;
