@@ -168,17 +168,30 @@ class Kernel:
                  os.path.join(self.build_dir, ".config"))
         return "\n".join([*self.make_options, *(read(file) if os.path.exists(file) else "" for file in files)])
 
+    def state(self, env: dict[str, str]) -> str:
+        """A hash of what kbuild looks at, if it has nothing to build. "" if make gets options, for these may
+        choose another compiler, or if the kernel is not UML."""
+        tools = subprocess.run("gcc --version; ld --version", shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True).stdout
+        parts = [read(self.home, "manifest.json"), self.configuration(), tools, env.get("CCACHE_NAMESPACE", ""),
+                 *(os.environ.get(name, "") for name in ("PATH", "LLVM", "CROSS_COMPILE", "KCFLAGS", "KAFLAGS", "KCPPFLAGS"))]
+        known = not self.arch and not self.make_options
+        return hashlib.sha256("\0".join(parts).encode(errors="backslashreplace")).hexdigest() if known else ""
+
     def build(self) -> None:
         progress.enter("stage", self.src)
         stage(self.kdir, self.version, self.fix, self.home)
         os.makedirs(self.build_dir, exist_ok=True)
-        log = os.path.join(self.build_dir, "judge-build.log")
+        log, built = (os.path.join(self.build_dir, name) for name in ("judge-build.log", "judge-built"))
         progress.enter("build", log)
+        env = {} if self.arch else with_ccache()
+        if os.path.exists(self.linux) and os.path.exists(built) and read(built) == self.state(env) != "":
+            return
+        write(built, "")
         options = [*self.arch, *(f"--make_options={word}" for word in self.make_options),
                    *(f"--kconfig_add={word}" for word in self.asked("instead")),
                    *(f"--kunitconfig={config}" for config in self.configs)]
         jobs = f"--jobs={self.args.jobs}"
-        env = {} if self.arch else with_ccache()
         failed, configured = 0, ""
         if not self.arch:
             # As `kunit.py build`, but it configures only if something has changed, and does not build what only editors
@@ -194,6 +207,7 @@ class Kernel:
             # If kbuild found another compiler, kunit.py says whether all that we ask for is still there.
             failed = run(self.kunit("build", jobs, *options), log, more=env)
         if not failed:
+            write(built, self.state(env))
             return
         lines = [re.sub(r"^(ERROR:root:|\.\./)|" + re.escape(self.src + "/"), "", line.strip()) for line in read(log).splitlines()]
         why: list[str] = []

@@ -862,7 +862,7 @@ static void lookup_created(struct kunit *test)
 		kunit_thread_wait(looks);
 		fuse_fx_join(fx, creates, "open", 0);
 		kunit_thread_join(looks, NULL);
-		KUNIT_EXPECT_FALSE_MSG(test, d_unhashed(entry), "lookup stopped at %pS", looks->where);
+		KUNIT_EXPECT_FALSE_MSG(test, d_unhashed(entry), "stopped at %pS", looks->where);
 	}
 	/* The last lookup has come to its end: it was stopped at every point before. */
 	KUNIT_EXPECT_EQ(test, state, KUNIT_THREAD_ENDED);
