@@ -402,12 +402,13 @@ static void fuse_fake_forget(struct fuse_fake_server *server, u64 nodeid, u64 nl
 	fuse_fake_put_node(node);
 }
 
-/* A request from fuse_force_forget(): an entry of READDIRPLUS could not be used. */
+/* Who sends this as a request waits until the server reads it, perhaps with i_rwsem held. */
 static int fuse_fake_do_forget(struct fuse_fake_server *server, struct fuse_req *req,
 			       struct fuse_fake_node *node)
 {
 	const struct fuse_forget_in *in = fuse_fake_in(req, 0);
 
+	fuse_fake_complain(server, "FORGET is a request, which a call waits for");
 	fuse_fake_forget(server, node->nodeid, in->nlookup);
 	return 0;
 }
