@@ -24,7 +24,7 @@ options = $(call option,KDIR,kdir) $(fix) $(call option,PROFILE,profile) $(call 
 ## make bench-loop  how long one waits for a verdict, compared with plain kunit.py
 ## make series    write all that goes to other projects as mails: five series, in out/series/
 ## make series-check  test these, on trees that are made by git am alone (half an hour)
-## make test      the tests of this project itself (twenty minutes or more)
+## make test      the tests of this project itself (a quarter of an hour or more)
 ## make test QUICK=1  those to run before every commit
 ## make clean     remove build/ (the cache folder stays: the kernel source, and what was compiled);
 ##                with PROFILE=debug only what was built for that, and by make test
