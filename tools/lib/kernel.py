@@ -169,8 +169,8 @@ class Kernel:
         return "\n".join([*self.make_options, *(read(file) if os.path.exists(file) else "" for file in files)])
 
     def state(self, env: dict[str, str]) -> str:
-        """A hash of what kbuild looks at, if it has nothing to build. "" if make gets options, for these may
-        choose another compiler, or if the kernel is not UML."""
+        """A hash of all that decides if kbuild has something to build. "" if make gets options, which may choose another
+        compiler, or if the kernel is not UML."""
         tools = subprocess.run("gcc --version; ld --version", shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True).stdout
         parts = [read(self.home, "manifest.json"), self.configuration(), tools, env.get("CCACHE_NAMESPACE", ""),

@@ -498,7 +498,7 @@ static void lookup_created(struct kunit *test)
 	struct kunit_thread *looks, *creates;
 	enum kunit_thread_state state;
 	struct fuse_fake_hook *hold;
-	unsigned long near = 0;		/* the point where CREATE has made the dentry positive */
+	unsigned long near = 0;		/* a few points before CREATE makes the dentry positive */
 	unsigned int positive, i;
 	struct dentry *entry;
 

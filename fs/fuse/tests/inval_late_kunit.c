@@ -253,7 +253,6 @@ static struct late_look {
 static void look_at_size(void *data)
 {
 	struct late_look *look = data;
-
 	struct fuse_inode *fi = look->inode ? get_fuse_inode(look->inode) : NULL;
 
 	if (fi && !time_before64(READ_ONCE(fi->i_time), get_jiffies_64()))
