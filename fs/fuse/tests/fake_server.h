@@ -81,7 +81,7 @@ enum fuse_fake_stop {
 
 /* Counts requests, and stops one of them. All that is not set is 0. */
 struct fuse_fake_hook {
-	/* Which request; FORGET and NOTIFY_REPLY do not count: nobody waits for them. */
+	/* Which request; NOTIFY_REPLY does not count: nobody waits for it. */
 	struct task_struct *task;	/* who sends it, or NULL */
 	u32 opcode;			/* or 0 */
 	unsigned int skip;		/* so many of these are let through first */
