@@ -256,15 +256,18 @@ static int fuse_fake_do_make(struct fuse_fake_server *server, struct fuse_req *r
 {
 	struct fuse_fake_name *n = fuse_fake_name(server, dir->nodeid, fuse_fake_in(req, 1));
 	const struct fuse_link_in *link = fuse_fake_in(req, 0);
+	const struct fuse_create_in *create = fuse_fake_in(req, 0);
 	u32 opcode = req->in.h.opcode;
 	struct fuse_fake_node *node;
 
 	/* A removed directory takes no new name. */
 	if (!dir->nlink)
 		return -ENOENT;
-	if (n->node)
+	if (n->node && (opcode != FUSE_CREATE || (create->flags & O_EXCL)))
 		return -EEXIST;
-	if (opcode == FUSE_LINK)
+	if (n->node)
+		node = n->node;
+	else if (opcode == FUSE_LINK)
 		node = fuse_fake_node(server, link->oldnodeid);
 	else
 		node = fuse_fake_new_node(server, opcode == FUSE_MKDIR ? S_IFDIR | 0755 :

@@ -200,6 +200,8 @@ struct kunit_thread *fuse_fx_run_to(struct fuse_fixture *fx, int (*call)(struct 
 /* Join a thread, and expect what its call returns. */
 void fuse_fx_join(struct fuse_fixture *fx, struct kunit_thread *thread, const char *call,
 		  int expected);
+/* Notify while a request is stopped, and see that it does not wait for that. */
+void fuse_fx_notify_meanwhile(struct fuse_fixture *fx, struct fuse_fx_op notify, int expected);
 
 /* What is held until the test ends, and then let go */
 struct fuse_fx_held {

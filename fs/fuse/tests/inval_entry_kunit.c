@@ -4,6 +4,8 @@
  * cached is stale. Each test fills the cache through system calls, notifies, and looks again.
  */
 
+#include <linux/namei.h>
+
 #include "fixture.h"
 
 /*
@@ -421,9 +423,73 @@ static void listing_replaces(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, d_is_dir(fuse_fx_hold(fx, "dir/file")));
 }
 
+static const struct listing_param {
+	const char *name;
+	bool there;			/* "dir/file" is in the first listing */
+	bool notified;			/* it is removed, and "dir/other" made, before the second */
+	unsigned int answered;		/* requests of the first one until the notification */
+} listing_params[] = {
+	{ "with a name", true, true, 1 },
+	{ "empty", false, true, 1 },
+	/* OPENDIR and READDIRPLUS, but not what asks for the rest */
+	{ "in part", true, true, 2 },
+	{ "not notified", true, false, 1 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(listing, listing_params, name);
+
+/*
+ * Two listings fill the cache at the same time, one of them asked for before the
+ * notification: that one is not cached, even if it arrives first. If it is empty it does not
+ * mark the cache as complete, and the new one is not appended to what is cached. Without a
+ * notification, the first one that ends fills the cache.
+ */
+static void listing_overtaken(struct kunit *test)
+{
+	const struct listing_param *param = test->param_value;
+	bool there = param->there && !param->notified;
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op readdir = { .path = { "dir", "file" } };
+	struct fuse_fx_op inval = { .path = { param->there ? "file" : "other" } };
+	struct fuse_fake_hook *hold, *hold_new;
+	struct kunit_thread *old, *new;
+	unsigned int asked;
+
+	fx->server->cache_dir = true;
+	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	if (param->answered > 1)
+		fuse_fake_add(fx->server, "dir/first", S_IFREG | 0644);
+	if (param->there)
+		fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, param->there ? "dir/file" : "dir"), 0);
+	hold = fuse_fake_hold(fx->server, 0, param->answered, FUSE_FAKE_STOP_BEHIND);
+	old = fuse_fx_run_to(fx, fuse_fx_do_readdir, &readdir, hold);
+	if (param->notified) {
+		if (param->there)
+			fuse_fake_remove(fx->server, "dir/file");
+		fuse_fake_add(fx->server, "dir/other", S_IFREG | 0644);
+		fuse_fx_notify_meanwhile(fx, inval, param->there ? 0 : -ENOENT);
+	}
+	hold_new = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, 0, FUSE_FAKE_STOP_BEFORE);
+	new = fuse_fx_run_to(fx, fuse_fx_do_readdir, &readdir, hold_new);
+	fuse_fake_unhook(hold);
+	fuse_fx_join(fx, old, "the first listing", param->there);
+	if (!param->notified) {
+		asked = fuse_fake_requests(fx->server, FUSE_READDIRPLUS) +
+			fuse_fake_requests(fx->server, FUSE_READDIR);
+		KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
+		KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_READDIRPLUS) +
+				fuse_fake_requests(fx->server, FUSE_READDIR), asked);
+	}
+	fuse_fake_unhook(hold_new);
+	fuse_fx_join(fx, new, "the second listing", there);
+	KUNIT_EXPECT_EQ(test, fuse_fx_lists(fx, "dir", "file"), there);
+	KUNIT_EXPECT_EQ(test, fuse_fx_lists(fx, "dir", "other"), param->notified);
+}
+
 /*
  * A lookup of "file" has found an expired dentry. Then a lookup of "new" moves it to "new": the
- * answer to that is not about "file".
+ * answer to that is not about "file". The first lookup starts again, and does not invalidate it.
  */
 static void lookup_moved(struct kunit *test)
 {
@@ -436,13 +502,14 @@ static void lookup_moved(struct kunit *test)
 	fuse_fake_add(fx->server, "dir/file", S_IFDIR | 0755);
 	entry = fuse_fx_hold(fx, "dir/file");
 	name.hash = full_name_hash(dir, name.name, name.len);
+	KUNIT_EXPECT_EQ(test, entry->d_op->d_revalidate(d_inode(dir), &name, entry, LOOKUP_RCU), 1);
 	fuse_fake_link(fx->server, "dir/file", "dir/new");
 	fuse_fake_remove(fx->server, "dir/file");
 	FUSE_EXPECT_ERR(test, fuse_fx_expire(fx, nodeid, "file"), 0);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/new"), 0);
 
 	asked = fuse_fake_requests(fx->server, FUSE_LOOKUP);
-	KUNIT_EXPECT_EQ(test, entry->d_op->d_revalidate(d_inode(dir), &name, entry, 0), 0);
+	FUSE_EXPECT_ERR(test, entry->d_op->d_revalidate(d_inode(dir), &name, entry, 0), -ESTALE);
 	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_LOOKUP), asked + 1);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), -ENOENT);
 }
@@ -546,6 +613,7 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(listing),
 	KUNIT_CASE(listing_in_parts),
 	KUNIT_CASE(listing_replaces),
+	KUNIT_CASE_PARAM(listing_overtaken, listing_gen_params),
 	KUNIT_CASE(lookup_moved),
 	KUNIT_CASE(create_revalidated),
 	KUNIT_CASE(lookup_created),

@@ -88,22 +88,6 @@ static struct late late_begin(struct kunit *test, const struct late_param *param
 	return late;
 }
 
-/* Notify while a request is stopped, and see that it does not wait for that. */
-static void notify_meanwhile(struct fuse_fixture *fx, struct fuse_fx_op notify, int expected)
-{
-	struct kunit_thread *server = fuse_fx_run(fx, fuse_fx_do_notify, &notify);
-	unsigned long limit = jiffies + (num_online_cpus() > 1 ? HZ : 0);
-
-	/* With several processors it may only sleep for a moment. */
-	while (kunit_thread_wait(server) != KUNIT_THREAD_ENDED && time_before(jiffies, limit))
-		cond_resched();
-	if (kunit_thread_wait(server) != KUNIT_THREAD_ENDED) {
-		KUNIT_FAIL(fx->test, "the notification waits for an answer that is on its way");
-		fuse_fake_let_go(fx->server);
-	}
-	fuse_fx_join(fx, server, "the notification", expected);
-}
-
 /* In a thread: stat() hangs if a notification waits, or did not release a lock. */
 static struct kunit_thread *run_stat(struct fuse_fixture *fx, const char *path)
 {
@@ -426,14 +410,14 @@ static void late_answer_moved(struct kunit *test)
 	caller = fuse_fx_run_to(fx, fuse_fx_do_stat, &call, hold);
 	fuse_fake_link(fx->server, "dir/old", "dir/new");
 	fuse_fake_remove(fx->server, "dir/old");
-	notify_meanwhile(fx, old, -ENOENT);
+	fuse_fx_notify_meanwhile(fx, old, -ENOENT);
 	fuse_fx_join(fx, run_stat(fx, "dir/new"), "stat", 0);
 	fuse_fake_add(fx->server, "dir/old", S_IFDIR | 0755);
 	again = fuse_fake_hold(fx->server, FUSE_LOOKUP, 0, FUSE_FAKE_STOP_BEHIND);
 	fuse_fake_unhook(hold);
 	fuse_fake_hold_wait(again);
 	fuse_fake_remove(fx->server, "dir/old");
-	notify_meanwhile(fx, old, -ENOENT);
+	fuse_fx_notify_meanwhile(fx, old, -ENOENT);
 	lookups = fuse_fake_requests(fx->server, FUSE_LOOKUP);
 	fuse_fake_unhook(again);
 	fuse_fx_join(fx, caller, "stat", 0);
@@ -447,10 +431,58 @@ static void late_answer_moved(struct kunit *test)
 	caller = fuse_fx_run_to(fx, fuse_fx_do_readdir, &call, hold);
 	fuse_fake_link(fx->server, "dir/old", "dir/new");
 	fuse_fake_remove(fx->server, "dir/old");
-	notify_meanwhile(fx, old, 0);
+	fuse_fx_notify_meanwhile(fx, old, 0);
 	fuse_fake_unhook(hold);
 	kunit_thread_join(caller, NULL);
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "dir/new"), 0);
+}
+
+/*
+ * A directory is renamed while a LOOKUP of its old name is at the server; or its name is
+ * notified while RENAME is. What is cached below the directory stays cached.
+ */
+static void renamed_with_child(struct kunit *test)
+{
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op lookup = { .path = { "dir" } };
+	struct fuse_fx_op exchange = { .path = { "new", "other" }, .flags = RENAME_EXCHANGE };
+	struct fuse_fx_op notify = { fx, .parent = FUSE_ROOT_ID };
+	static const char *const files[] = { "new/file", "other/file" };
+	struct kunit_thread *thread;
+	struct fuse_fake_hook *hold;
+
+	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	fuse_fake_add(fx->server, "other", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "other/file", S_IFREG | 0644);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "other/file"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "dir"), 0);
+	hold = fuse_fake_hold(fx->server, FUSE_LOOKUP, 0, FUSE_FAKE_STOP_BEFORE);
+	thread = fuse_fx_run_to(fx, fuse_fx_do_stat, &lookup, hold);
+	FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "dir", "new", 0), 0);
+	fuse_fake_unhook(hold);
+	fuse_fx_join(fx, thread, "stat", -ENOENT);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "new/file"), 0);
+
+	hold = fuse_fake_hold(fx->server, FUSE_RENAME2, 0, FUSE_FAKE_STOP_BEHIND);
+	thread = fuse_fx_run_to(fx, fuse_fx_do_rename, &exchange, hold);
+	for (int i = 0; i < 2; i++) {
+		notify.path[0] = exchange.path[i];
+		fuse_fx_notify_meanwhile(fx, notify, 0);
+	}
+	fuse_fake_unhook(hold);
+	fuse_fx_join(fx, thread, "rename", 0);
+	for (int i = 0; i < 2; i++) {
+		/* The entry itself has expired. */
+		KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, files[i]), 1);
+		/* After the rename it is invalidated, as always. */
+		FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, exchange.path[i]), 0);
+		KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, files[i]), 2);
+	}
+	/* What is sent right after a new epoch is not outdated: one LOOKUP for each name. */
+	FUSE_EXPECT_ERR(test, fuse_fx_inc_epoch(fx), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, files[0]), 2);
 }
 
 /* The entry is renamed, or asked for again, before an old answer about it arrives. */
@@ -493,7 +525,7 @@ static void late_answer_overtaken(struct kunit *test)
 	if (param->epoch)
 		FUSE_EXPECT_ERR(test, fuse_fx_inc_epoch(fx), 0);
 	else
-		notify_meanwhile(fx, late.notify, param->known ? 0 : -ENOENT);
+		fuse_fx_notify_meanwhile(fx, late.notify, param->known ? 0 : -ENOENT);
 	if (!param->notified)
 		fuse_fx_join(fx, run_stat(fx, "dir/file"), "stat", 0);
 	fuse_fake_let_go(fx->server);
@@ -520,7 +552,7 @@ static void late_answer_waits(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kunit_thread_wait(lists), KUNIT_THREAD_SLEEPS);
 	fuse_fake_remove(fx->server, "dir/sub");
 	fuse_fake_add(fx->server, "dir/sub", S_IFDIR | 0755);
-	notify_meanwhile(fx, inval, -ENOENT);
+	fuse_fx_notify_meanwhile(fx, inval, -ENOENT);
 	fuse_fake_let_go(fx->server);
 	fuse_fx_join(fx, looks, "stat", 0);
 	kunit_thread_join(lists, NULL);
@@ -551,11 +583,11 @@ static void late_answer_kept(struct kunit *test)
 	struct late late = late_begin(test, param, FUSE_FAKE_STOP_BEHIND);
 	char name[8];
 
-	notify_meanwhile(fx, late.notify, -ENOENT);
+	fuse_fx_notify_meanwhile(fx, late.notify, -ENOENT);
 	/* Another name in this directory, too: else the version of the name does not matter. */
 	late.notify.path[0] = "new";
 	late.notify.parent = get_node_id(d_inode(late.dir));
-	notify_meanwhile(fx, late.notify, -ENOENT);
+	fuse_fx_notify_meanwhile(fx, late.notify, -ENOENT);
 	late.notify.path[0] = name;
 	/* Some share their version with the name that is known. */
 	for (int i = 0; param->known && i < 4096; i++) {
@@ -588,76 +620,12 @@ static void late_answer_renamed(struct kunit *test)
 	renames = fuse_fx_run_to(fx, fuse_fx_do_rename, &rename, hold);
 	fuse_fake_remove(fx->server, "dir/file");
 	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	notify_meanwhile(fx, late.notify, 0);
+	fuse_fx_notify_meanwhile(fx, late.notify, 0);
 	fuse_fake_unhook(hold);
 	fuse_fx_join(fx, renames, "rename", 0);
 	fuse_fake_let_go(fx->server);
 	kunit_thread_join(late.caller, NULL);
 	KUNIT_EXPECT_NE(test, fuse_fx_asks(fx, FUSE_LOOKUP, "dir/new"), 0);
-}
-
-static const struct listing_param {
-	const char *name;
-	bool there;			/* "dir/file" is in the first listing */
-	bool notified;			/* it is removed, and "dir/other" made, before the second */
-	unsigned int answered;		/* requests of the first one until the notification */
-} listing_params[] = {
-	{ "with a name", true, true, 1 },
-	{ "empty", false, true, 1 },
-	/* OPENDIR and READDIRPLUS, but not what asks for the rest */
-	{ "in part", true, true, 2 },
-	{ "not notified", true, false, 1 },
-};
-
-KUNIT_ARRAY_PARAM_DESC(listing, listing_params, name);
-
-/*
- * Two listings fill the cache at the same time, one of them asked for before the
- * notification: that one is not cached, even if it arrives first. If it is empty it does not
- * mark the cache as complete, and the new one is not appended to what is cached. Without a
- * notification, the first one that ends fills the cache.
- */
-static void late_listing(struct kunit *test)
-{
-	const struct listing_param *param = test->param_value;
-	bool there = param->there && !param->notified;
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op readdir = { .path = { "dir", "file" } };
-	struct fuse_fx_op inval = { .path = { param->there ? "file" : "other" } };
-	struct fuse_fake_hook *hold, *hold_new;
-	struct kunit_thread *old, *new;
-	unsigned int asked;
-
-	fx->server->cache_dir = true;
-	inval.parent = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	if (param->answered > 1)
-		fuse_fake_add(fx->server, "dir/first", S_IFREG | 0644);
-	if (param->there)
-		fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, param->there ? "dir/file" : "dir"), 0);
-	hold = fuse_fake_hold(fx->server, 0, param->answered, FUSE_FAKE_STOP_BEHIND);
-	old = fuse_fx_run_to(fx, fuse_fx_do_readdir, &readdir, hold);
-	if (param->notified) {
-		if (param->there)
-			fuse_fake_remove(fx->server, "dir/file");
-		fuse_fake_add(fx->server, "dir/other", S_IFREG | 0644);
-		notify_meanwhile(fx, inval, param->there ? 0 : -ENOENT);
-	}
-	hold_new = fuse_fake_hold(fx->server, FUSE_READDIRPLUS, 0, FUSE_FAKE_STOP_BEFORE);
-	new = fuse_fx_run_to(fx, fuse_fx_do_readdir, &readdir, hold_new);
-	fuse_fake_unhook(hold);
-	fuse_fx_join(fx, old, "the first listing", param->there);
-	if (!param->notified) {
-		asked = fuse_fake_requests(fx->server, FUSE_READDIRPLUS) +
-			fuse_fake_requests(fx->server, FUSE_READDIR);
-		KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
-		KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_READDIRPLUS) +
-				fuse_fake_requests(fx->server, FUSE_READDIR), asked);
-	}
-	fuse_fake_unhook(hold_new);
-	fuse_fx_join(fx, new, "the second listing", there);
-	KUNIT_EXPECT_EQ(test, fuse_fx_lists(fx, "dir", "file"), there);
-	KUNIT_EXPECT_EQ(test, fuse_fx_lists(fx, "dir", "other"), param->notified);
 }
 
 /* Calls that hold a lock which a delete takes: that of the directory, or of the node. */
@@ -837,6 +805,55 @@ static void create_hashed(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fx_cached(late.dir, "file") == FUSE_FX_POSITIVE, ended);
 }
 
+static const struct create_param {
+	const char *name;
+	int flags;
+	bool atomic;	/* without that, O_TRUNC is not for the server */
+	bool overtaken;
+	unsigned int size;
+} create_params[] = {
+	{ "truncates", O_TRUNC, true, true, 0 },
+	{ "not overtaken", O_TRUNC, true, false, 0 },
+	{ "does not truncate", 0, true, true, 100 },
+	{ "is not told", O_TRUNC, false, true, 100 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(create, create_params, name);
+
+/*
+ * CREATE opens a file that somebody else has made and truncated. It is cached under another name,
+ * and a GETATTR that was sent later is answered first. CREATE with O_TRUNC sets i_size, which
+ * a write with O_APPEND does not ask the server for, to 0 all the same.
+ */
+static void create_opens(struct kunit *test)
+{
+	const struct create_param *param = test->param_value;
+	const struct late_param create = {
+		"open", fuse_fx_do_open, { "dir/file" }, FUSE_CREATE,
+		O_RDWR | O_CREAT | param->flags,
+	};
+	struct fuse_fixture *fx = test->priv;
+	struct fuse_fx_op getattr = { fx, .path = { "made" } };
+	struct dentry *made;
+	struct late late;
+
+	fuse_fx_conn(fx)->atomic_o_trunc = param->atomic;
+	/* Else open() sends a GETATTR, too, if no attribute is valid after CREATE. */
+	fuse_fx_conn(fx)->default_permissions = false;
+	fx->server->file_size = 100;
+	fuse_fake_add(fx->server, "made", S_IFREG | 0644);
+	made = fuse_fx_hold(fx, "made");
+	late = late_begin(test, &create, FUSE_FAKE_STOP_BEFORE);
+	fuse_fake_link(fx->server, "made", "dir/file");
+	if (param->overtaken)
+		FUSE_EXPECT_ERR(test, fuse_fx_do_getattr(&getattr), 0);
+	fx->server->file_size = 0;
+	fuse_fake_unhook(late.hold);
+	fuse_fx_join(fx, late.caller, "open", 0);
+	KUNIT_EXPECT_EQ(test, i_size_read(d_inode(made)), param->size);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks_attr(fx, made, STATX_SIZE), param->overtaken);
+}
+
 static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE_PARAM(late_answer, late_gen_params),
 	KUNIT_CASE_PARAM(late_attributes, late_attributes_gen_params),
@@ -844,15 +861,16 @@ static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE_PARAM(late_links, late_links_gen_params),
 	KUNIT_CASE_PARAM(link_overtaken, link_gen_params),
 	KUNIT_CASE(late_answer_moved),
+	KUNIT_CASE(renamed_with_child),
 	KUNIT_CASE_PARAM(late_answer_overtaken, overtaking_gen_params),
 	KUNIT_CASE(late_answer_waits),
 	KUNIT_CASE(late_answer_renamed),
-	KUNIT_CASE_PARAM(late_listing, listing_gen_params),
 	KUNIT_CASE_PARAM(delete_looked_up, delete_looked_up_gen_params),
 	KUNIT_CASE_PARAM(delete_waits, delete_gen_params),
 	KUNIT_CASE_PARAM(delete_killed, delete_gen_params),
 	KUNIT_CASE_PARAM(race_delete, race_delete_gen_params),
 	KUNIT_CASE(create_hashed),
+	KUNIT_CASE_PARAM(create_opens, create_gen_params),
 	KUNIT_CASE_PARAM(late_answer_kept, kept_gen_params),
 	{}
 };
