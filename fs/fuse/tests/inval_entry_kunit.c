@@ -51,17 +51,30 @@ static void positive(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), -ENOENT);
 }
 
-/* With FUSE_EXPIRE_ONLY a dentry stays, and is used again if the server confirms it. */
+/*
+ * With FUSE_EXPIRE_ONLY a dentry stays, and is used again if the server confirms it; else it
+ * is invalidated, with what is cached below it.
+ */
 static void expired(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
-	struct dentry *file;
+	struct dentry *dir;
 
-	fuse_fake_add(fx->server, "file", S_IFREG | 0644);
-	file = fuse_fx_hold(fx, "file");
-	FUSE_EXPECT_ERR(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "file"), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "file"), 1);
-	KUNIT_EXPECT_FALSE(test, d_unhashed(file));
+	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
+	dir = fuse_fx_hold_cached(fx, fx->mnt->mnt_root, "dir");
+	KUNIT_EXPECT_EQ(test, dir->d_op->d_revalidate(d_inode(fx->mnt->mnt_root), &dir->d_name, dir,
+						      LOOKUP_RCU), 1);
+	FUSE_EXPECT_ERR(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "dir"), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "dir/file"), 1);
+	KUNIT_EXPECT_FALSE(test, d_unhashed(dir));
+
+	fuse_fake_link(fx->server, "dir", "moved");
+	fuse_fake_remove(fx->server, "dir");
+	FUSE_EXPECT_ERR(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "dir"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "moved/file"), 2);
 }
 
 static const struct unhashed_param {
@@ -145,13 +158,20 @@ static void renamed(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
 	struct dentry *to_dir, *one, *two;
+	struct qstr old = QSTR("old");
 	u64 to = fuse_fake_add(fx->server, "to", S_IFDIR | 0755);
 
 	fuse_fake_add(fx->server, "old", S_IFREG | 0644);
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "to"), 1);
 	to_dir = fuse_fx_hold(fx, "to");
+	one = fuse_fx_hold(fx, "old");
+	old.hash = one->d_name.hash;
 	FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "old", "to/new", 0), 0);
 
+	/* A lookup has found it by its old name. */
+	FUSE_EXPECT_ERR(test, one->d_op->d_revalidate(d_inode(fx->mnt->mnt_root), &old, one, 0),
+			-ESTALE);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "to/new"), 0);
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "old"), -ENOENT);
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "new"), -ENOENT);
 	FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, to, "old"), -ENOENT);
@@ -487,31 +507,124 @@ static void listing_overtaken(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fx_lists(fx, "dir", "other"), param->notified);
 }
 
+static const struct renaming_param {
+	const char *name;
+	bool gone;	/* the server has moved both away, before it sees RENAME */
+	int looks;	/* how many of them are looked up */
+} renaming_params[] = {
+	{ "done", false, 2 },
+	{ "failed", true, 2 },
+	{ "first looked up", true, 1 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(renaming, renaming_params, name);
+
 /*
- * A lookup of "file" has found an expired dentry. Then a lookup of "new" moves it to "new": the
- * answer to that is not about "file". The first lookup starts again, and does not invalidate it.
+ * While RENAME is at the server, both names are notified, and looked up: the answers are not
+ * about what is cached. It is moved, with what is cached below; or it is invalidated.
  */
-static void lookup_moved(struct kunit *test)
+static void renaming(struct kunit *test)
 {
+	const struct renaming_param *param = test->param_value;
 	struct fuse_fixture *fx = test->priv;
-	u64 nodeid = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	struct dentry *dir = fuse_fx_hold(fx, "dir"), *entry;
-	struct qstr name = QSTR("file");
-	unsigned int asked;
+	struct fuse_fx_op exchange = { .path = { "one", "two" }, .flags = RENAME_EXCHANGE };
+	static const char *const files[] = { "one/file", "two/file" };
+	static const char *const moved[] = { "moved one", "moved two" };
+	struct kunit_thread *renames, *looks[2];
+	struct fuse_fake_hook *hold;
 
-	fuse_fake_add(fx->server, "dir/file", S_IFDIR | 0755);
-	entry = fuse_fx_hold(fx, "dir/file");
-	name.hash = full_name_hash(dir, name.name, name.len);
-	KUNIT_EXPECT_EQ(test, entry->d_op->d_revalidate(d_inode(dir), &name, entry, LOOKUP_RCU), 1);
-	fuse_fake_link(fx->server, "dir/file", "dir/new");
-	fuse_fake_remove(fx->server, "dir/file");
-	FUSE_EXPECT_ERR(test, fuse_fx_expire(fx, nodeid, "file"), 0);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/new"), 0);
+	for (int i = 0; i < 2; i++) {
+		fuse_fake_add(fx->server, exchange.path[i], S_IFDIR | 0755);
+		fuse_fake_add(fx->server, files[i], S_IFREG | 0644);
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, files[i]), 0);
+	}
+	hold = fuse_fake_hold(fx->server, FUSE_RENAME2, 0,
+			      param->gone ? FUSE_FAKE_STOP_BEFORE : FUSE_FAKE_STOP_BEHIND);
+	renames = fuse_fx_run_to(fx, fuse_fx_do_rename, &exchange, hold);
+	for (int i = 0; i < 2; i++) {
+		struct fuse_fx_op op = { fx, { exchange.path[i] }, .parent = FUSE_ROOT_ID };
 
-	asked = fuse_fake_requests(fx->server, FUSE_LOOKUP);
-	FUSE_EXPECT_ERR(test, entry->d_op->d_revalidate(d_inode(dir), &name, entry, 0), -ESTALE);
-	KUNIT_EXPECT_EQ(test, fuse_fake_requests(fx->server, FUSE_LOOKUP), asked + 1);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), -ENOENT);
+		if (param->gone) {
+			fuse_fake_link(fx->server, exchange.path[i], moved[i]);
+			fuse_fake_remove(fx->server, exchange.path[i]);
+		}
+		fuse_fx_notify_meanwhile(fx, op, 0);
+		if (i == param->looks)
+			break;
+		looks[i] = fuse_fx_run(fx, fuse_fx_do_stat, &op);
+		KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(looks[i],
+							&d_inode(fx->mnt->mnt_root)->i_rwsem));
+	}
+	fuse_fake_unhook(hold);
+	fuse_fx_join(fx, renames, "rename", param->gone ? -ENOENT : 0);
+	for (int i = 0; i < 2; i++) {
+		if (i < param->looks)
+			fuse_fx_join(fx, looks[i], "stat", param->gone ? -ENOENT : 0);
+		if (param->gone) {
+			FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, exchange.path[i]), -ENOENT);
+			fuse_fake_link(fx->server, moved[i], exchange.path[i]);
+		} else {
+			KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, files[i]), 0);
+		}
+		/* After the rename it is invalidated, as always. */
+		FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, exchange.path[i]), 0);
+		KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, files[i]), 2);
+	}
+	/* What is sent right after a new epoch is not outdated: one LOOKUP for each name. */
+	FUSE_EXPECT_ERR(test, fuse_fx_inc_epoch(fx), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, files[0]), 2);
+}
+
+/*
+ * A directory is renamed while a lookup of its old name is stopped at each of its points. The
+ * lookup goes on when the directory has its new name, or right before that. The directory stays
+ * hashed, and what is cached below it, too.
+ */
+static void lookup_renaming(struct kunit *test)
+{
+	enum { OLD, NEW, OLD_FILE, NEW_FILE, NAMES };
+	static const char *const formats[] = { "%u", "new %u", "%u/file", "new %u/file" };
+	static char names[NAMES][24];	/* outlives a test that fails */
+	struct fuse_fx_op look = { .path = { names[OLD] }, .parent = FUSE_ROOT_ID };
+	struct fuse_fx_op rename = { .path = { names[OLD], names[NEW] } };
+	struct fuse_fixture *fx = test->priv;
+	struct kunit_thread *looks, *renames;
+	unsigned int moved = 0, n;	/* how many points until it has its new name */
+	enum kunit_thread_state state;
+	struct fuse_fake_hook *hold;
+	struct dentry *dir;
+
+	kunit_points_need(test);
+	/* Until the lookup is not stopped any more, as it has ended before. */
+	for (unsigned int i = 0; !i || state == KUNIT_THREAD_STOPPED; i++) {
+		for (n = 0; n < NAMES; n++)
+			snprintf(names[n], sizeof(names[n]), formats[n], i);
+		fuse_fake_add(fx->server, names[OLD], S_IFDIR | 0755);
+		fuse_fake_add(fx->server, names[OLD_FILE], S_IFREG | 0644);
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, names[OLD_FILE]), 0);
+		dir = fuse_fx_hold_cached(fx, fx->mnt->mnt_root, names[OLD]);
+		hold = fuse_fake_hold(fx->server, FUSE_RENAME, 0, FUSE_FAKE_STOP_BEHIND);
+		renames = fuse_fx_run_to(fx, fuse_fx_do_rename, &rename, hold);
+		fuse_fx_notify_meanwhile(fx, look, 0);
+		looks = fuse_fx_run_at(fx, "looks", fuse_fx_do_lookup, &look, i / 2);
+		state = kunit_thread_wait(looks);
+		for (n = 0; moved ? n < moved - i % 2 : dir->d_name.len < strlen(names[NEW]); n++) {
+			kunit_thread_go_on(renames, renames->points);
+			fuse_fake_unhook(hold);
+			KUNIT_ASSERT_EQ(test, kunit_thread_wait(renames), KUNIT_THREAD_STOPPED);
+		}
+		moved = moved ?: n;
+		kunit_thread_go_on(looks, KUNIT_NO_POINT);
+		kunit_thread_wait(looks);
+		fuse_fx_join(fx, renames, "rename", 0);
+		kunit_thread_join(looks, NULL);
+		KUNIT_EXPECT_FALSE_MSG(test, d_unhashed(dir), "stopped at %pS", looks->where);
+		/* The directory itself has expired, as its old name was notified. */
+		KUNIT_EXPECT_EQ_MSG(test, fuse_fx_asks(fx, FUSE_LOOKUP, names[NEW_FILE]), 1,
+				    "stopped at %pS", looks->where);
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, names[OLD]), -ENOENT);
+	}
+	KUNIT_EXPECT_EQ(test, state, KUNIT_THREAD_ENDED);
 }
 
 /*
@@ -614,7 +727,8 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(listing_in_parts),
 	KUNIT_CASE(listing_replaces),
 	KUNIT_CASE_PARAM(listing_overtaken, listing_gen_params),
-	KUNIT_CASE(lookup_moved),
+	KUNIT_CASE_PARAM(renaming, renaming_gen_params),
+	KUNIT_CASE(lookup_renaming),
 	KUNIT_CASE(create_revalidated),
 	KUNIT_CASE(lookup_created),
 	{}

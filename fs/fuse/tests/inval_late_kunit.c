@@ -437,54 +437,6 @@ static void late_answer_moved(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "dir/new"), 0);
 }
 
-/*
- * A directory is renamed while a LOOKUP of its old name is at the server; or its name is
- * notified while RENAME is. What is cached below the directory stays cached.
- */
-static void renamed_with_child(struct kunit *test)
-{
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op lookup = { .path = { "dir" } };
-	struct fuse_fx_op exchange = { .path = { "new", "other" }, .flags = RENAME_EXCHANGE };
-	struct fuse_fx_op notify = { fx, .parent = FUSE_ROOT_ID };
-	static const char *const files[] = { "new/file", "other/file" };
-	struct kunit_thread *thread;
-	struct fuse_fake_hook *hold;
-
-	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
-	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
-	fuse_fake_add(fx->server, "other", S_IFDIR | 0755);
-	fuse_fake_add(fx->server, "other/file", S_IFREG | 0644);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "other/file"), 0);
-	FUSE_EXPECT_ERR(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "dir"), 0);
-	hold = fuse_fake_hold(fx->server, FUSE_LOOKUP, 0, FUSE_FAKE_STOP_BEFORE);
-	thread = fuse_fx_run_to(fx, fuse_fx_do_stat, &lookup, hold);
-	FUSE_EXPECT_ERR(test, fuse_fx_rename(fx, "dir", "new", 0), 0);
-	fuse_fake_unhook(hold);
-	fuse_fx_join(fx, thread, "stat", -ENOENT);
-	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "new/file"), 0);
-
-	hold = fuse_fake_hold(fx->server, FUSE_RENAME2, 0, FUSE_FAKE_STOP_BEHIND);
-	thread = fuse_fx_run_to(fx, fuse_fx_do_rename, &exchange, hold);
-	for (int i = 0; i < 2; i++) {
-		notify.path[0] = exchange.path[i];
-		fuse_fx_notify_meanwhile(fx, notify, 0);
-	}
-	fuse_fake_unhook(hold);
-	fuse_fx_join(fx, thread, "rename", 0);
-	for (int i = 0; i < 2; i++) {
-		/* The entry itself has expired. */
-		KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, files[i]), 1);
-		/* After the rename it is invalidated, as always. */
-		FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, exchange.path[i]), 0);
-		KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, files[i]), 2);
-	}
-	/* What is sent right after a new epoch is not outdated: one LOOKUP for each name. */
-	FUSE_EXPECT_ERR(test, fuse_fx_inc_epoch(fx), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, files[0]), 2);
-}
-
 /* The entry is renamed, or asked for again, before an old answer about it arrives. */
 static const struct late_param overtaking_params[] = {
 	{ "asked again", fuse_fx_do_stat, { "dir/file" }, FUSE_LOOKUP, LOOKUP_REVAL, true, true,
@@ -863,7 +815,6 @@ static struct kunit_case fuse_inval_late_cases[] = {
 	KUNIT_CASE_PARAM(late_links, late_links_gen_params),
 	KUNIT_CASE_PARAM(link_overtaken, link_gen_params),
 	KUNIT_CASE(late_answer_moved),
-	KUNIT_CASE(renamed_with_child),
 	KUNIT_CASE_PARAM(late_answer_overtaken, overtaking_gen_params),
 	KUNIT_CASE(late_answer_waits),
 	KUNIT_CASE(late_answer_renamed),
