@@ -530,6 +530,7 @@ static void renaming(struct kunit *test)
 	struct fuse_fx_op exchange = { .path = { "one", "two" }, .flags = RENAME_EXCHANGE };
 	static const char *const files[] = { "one/file", "two/file" };
 	static const char *const moved[] = { "moved one", "moved two" };
+	struct rw_semaphore *rwsem = &d_inode(fx->mnt->mnt_root)->i_rwsem;
 	struct kunit_thread *renames, *looks[2];
 	struct fuse_fake_hook *hold;
 
@@ -552,8 +553,7 @@ static void renaming(struct kunit *test)
 		if (i == param->looks)
 			break;
 		looks[i] = fuse_fx_run(fx, fuse_fx_do_stat, &op);
-		KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(looks[i],
-							&d_inode(fx->mnt->mnt_root)->i_rwsem));
+		KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(looks[i], rwsem));
 	}
 	fuse_fake_unhook(hold);
 	fuse_fx_join(fx, renames, "rename", param->gone ? -ENOENT : 0);
