@@ -75,6 +75,9 @@ static void expired(struct kunit *test)
 	FUSE_EXPECT_ERR(test, fuse_fx_expire(fx, FUSE_ROOT_ID, "dir"), 0);
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir"), -ENOENT);
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "moved/file"), 2);
+	/* What is sent right after a new epoch is not outdated: one LOOKUP for each name. */
+	FUSE_EXPECT_ERR(test, fuse_fx_inc_epoch(fx), 0);
+	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "moved/file"), 2);
 }
 
 static const struct unhashed_param {
@@ -426,11 +429,15 @@ static void listing_in_parts(struct kunit *test)
 	expect_listed(fx, dir, "file", true);
 }
 
-/* A listing that no notification has outdated replaces what is cached of another node. */
+/*
+ * A listing that no notification has outdated replaces what is cached of another node. If that
+ * has the same nodeid, no other link to it is believed.
+ */
 static void listing_replaces(struct kunit *test)
 {
 	struct fuse_fixture *fx = test->priv;
 	u64 dir = fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	u64 nodeid = fuse_fake_add(fx->server, "link", S_IFREG | 0644);
 
 	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), -ENOENT);
 	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
@@ -441,6 +448,15 @@ static void listing_replaces(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "file"));
 	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, "dir/file"), 0);
 	KUNIT_EXPECT_TRUE(test, d_is_dir(fuse_fx_hold(fx, "dir/file")));
+
+	fuse_fake_link(fx->server, "link", "dir/reused");
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "link"), 0);
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/reused"), 0);
+	fuse_fake_remove(fx->server, "link");
+	fuse_fake_remove(fx->server, "dir/reused");
+	fuse_fake_reuse(fx->server, nodeid, "dir/reused");
+	KUNIT_EXPECT_TRUE(test, fuse_fx_lists(fx, "dir", "reused"));
+	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "link"), -ENOENT);
 }
 
 static const struct listing_param {
@@ -510,12 +526,7 @@ static void listing_overtaken(struct kunit *test)
 static const struct renaming_param {
 	const char *name;
 	bool gone;	/* the server has moved both away, before it sees RENAME */
-	int looks;	/* how many of them are looked up */
-} renaming_params[] = {
-	{ "done", false, 2 },
-	{ "failed", true, 2 },
-	{ "first looked up", true, 1 },
-};
+} renaming_params[] = { { "done" }, { "failed", true } };
 
 KUNIT_ARRAY_PARAM_DESC(renaming, renaming_params, name);
 
@@ -530,7 +541,6 @@ static void renaming(struct kunit *test)
 	struct fuse_fx_op exchange = { .path = { "one", "two" }, .flags = RENAME_EXCHANGE };
 	static const char *const files[] = { "one/file", "two/file" };
 	static const char *const moved[] = { "moved one", "moved two" };
-	struct rw_semaphore *rwsem = &d_inode(fx->mnt->mnt_root)->i_rwsem;
 	struct kunit_thread *renames, *looks[2];
 	struct fuse_fake_hook *hold;
 
@@ -550,52 +560,56 @@ static void renaming(struct kunit *test)
 			fuse_fake_remove(fx->server, exchange.path[i]);
 		}
 		fuse_fx_notify_meanwhile(fx, op, 0);
-		if (i == param->looks)
-			break;
 		looks[i] = fuse_fx_run(fx, fuse_fx_do_stat, &op);
-		KUNIT_EXPECT_TRUE(test, kunit_thread_sleeps_on_rwsem(looks[i], rwsem));
+		KUNIT_EXPECT_EQ(test, kunit_thread_wait(looks[i]), KUNIT_THREAD_SLEEPS);
 	}
 	fuse_fake_unhook(hold);
 	fuse_fx_join(fx, renames, "rename", param->gone ? -ENOENT : 0);
 	for (int i = 0; i < 2; i++) {
-		if (i < param->looks)
-			fuse_fx_join(fx, looks[i], "stat", param->gone ? -ENOENT : 0);
-		if (param->gone) {
-			FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, exchange.path[i]), -ENOENT);
+		fuse_fx_join(fx, looks[i], "stat", param->gone ? -ENOENT : 0);
+		if (param->gone)
 			fuse_fake_link(fx->server, moved[i], exchange.path[i]);
-		} else {
+		else
 			KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, files[i]), 0);
-		}
 		/* After the rename it is invalidated, as always. */
 		FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, exchange.path[i]), 0);
 		KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, files[i]), 2);
 	}
-	/* What is sent right after a new epoch is not outdated: one LOOKUP for each name. */
-	FUSE_EXPECT_ERR(test, fuse_fx_inc_epoch(fx), 0);
-	KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, files[0]), 2);
 }
 
+static const struct stopped_param {
+	const char *name;
+	int (*call)(struct fuse_fx_op *op);
+	enum kunit_thread_state last;	/* what it does if it comes to no point any more */
+} stopped_params[] = {
+	{ "stat", fuse_fx_do_stat, KUNIT_THREAD_SLEEPS },
+	{ "notify", fuse_fx_do_notify, KUNIT_THREAD_ENDED },
+};
+
+KUNIT_ARRAY_PARAM_DESC(stopped, stopped_params, name);
+
 /*
- * A directory is renamed while a lookup of its old name is stopped at each of its points. The
- * lookup goes on when the directory has its new name, or right before that. The directory stays
- * hashed, and what is cached below it, too.
+ * A directory is renamed while a stat() or a second notification of its old name is stopped at
+ * each of its points. That goes on when the directory has its new name, right before that, or
+ * after the rename. The directory stays hashed, and what is cached below it, too.
  */
-static void lookup_renaming(struct kunit *test)
+static void renaming_stopped(struct kunit *test)
 {
 	enum { OLD, NEW, OLD_FILE, NEW_FILE, NAMES };
 	static const char *const formats[] = { "%u", "new %u", "%u/file", "new %u/file" };
 	static char names[NAMES][24];	/* outlives a test that fails */
-	struct fuse_fx_op look = { .path = { names[OLD] }, .parent = FUSE_ROOT_ID };
+	const struct stopped_param *param = test->param_value;
+	struct fuse_fx_op op = { .path = { names[OLD] }, .parent = FUSE_ROOT_ID };
 	struct fuse_fx_op rename = { .path = { names[OLD], names[NEW] } };
 	struct fuse_fixture *fx = test->priv;
-	struct kunit_thread *looks, *renames;
-	unsigned int moved = 0, n;	/* how many points until it has its new name */
+	struct kunit_thread *stops, *renames;
+	unsigned int moved, n;		/* how many points until it has its new name */
 	enum kunit_thread_state state;
 	struct fuse_fake_hook *hold;
 	struct dentry *dir;
+	int err;
 
 	kunit_points_need(test);
-	/* Until the lookup is not stopped any more, as it has ended before. */
 	for (unsigned int i = 0; !i || state == KUNIT_THREAD_STOPPED; i++) {
 		for (n = 0; n < NAMES; n++)
 			snprintf(names[n], sizeof(names[n]), formats[n], i);
@@ -605,26 +619,30 @@ static void lookup_renaming(struct kunit *test)
 		dir = fuse_fx_hold_cached(fx, fx->mnt->mnt_root, names[OLD]);
 		hold = fuse_fake_hold(fx->server, FUSE_RENAME, 0, FUSE_FAKE_STOP_BEHIND);
 		renames = fuse_fx_run_to(fx, fuse_fx_do_rename, &rename, hold);
-		fuse_fx_notify_meanwhile(fx, look, 0);
-		looks = fuse_fx_run_at(fx, "looks", fuse_fx_do_lookup, &look, i / 2);
-		state = kunit_thread_wait(looks);
-		for (n = 0; moved ? n < moved - i % 2 : dir->d_name.len < strlen(names[NEW]); n++) {
+		fuse_fx_notify_meanwhile(fx, op, 0);
+		stops = fuse_fx_run_at(fx, "stops", param->call, &op, i / 3);
+		state = kunit_thread_wait(stops);
+		for (n = 0; i % 3 == 1 ? n + 1 < moved : dir->d_name.len < strlen(names[NEW]); n++) {
 			kunit_thread_go_on(renames, renames->points);
 			fuse_fake_unhook(hold);
 			KUNIT_ASSERT_EQ(test, kunit_thread_wait(renames), KUNIT_THREAD_STOPPED);
 		}
-		moved = moved ?: n;
-		kunit_thread_go_on(looks, KUNIT_NO_POINT);
-		kunit_thread_wait(looks);
+		moved = n + (i % 3 == 1);
+		if (i % 3 == 2)
+			fuse_fx_join(fx, renames, "rename", 0);
+		kunit_thread_go_on(stops, KUNIT_NO_POINT);
+		kunit_thread_wait(stops);
 		fuse_fx_join(fx, renames, "rename", 0);
-		kunit_thread_join(looks, NULL);
-		KUNIT_EXPECT_FALSE_MSG(test, d_unhashed(dir), "stopped at %pS", looks->where);
+		kunit_thread_join(stops, &err);
+		if (err)
+			FUSE_EXPECT_ERR(test, err, -ENOENT);
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, names[OLD]), -ENOENT);
+		KUNIT_EXPECT_FALSE_MSG(test, d_unhashed(dir), "stopped at %pS", stops->where);
 		/* The directory itself has expired, as its old name was notified. */
 		KUNIT_EXPECT_EQ_MSG(test, fuse_fx_asks(fx, FUSE_LOOKUP, names[NEW_FILE]), 1,
-				    "stopped at %pS", looks->where);
-		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, names[OLD]), -ENOENT);
+				    "stopped at %pS", stops->where);
 	}
-	KUNIT_EXPECT_EQ(test, state, KUNIT_THREAD_ENDED);
+	KUNIT_EXPECT_EQ(test, state, param->last);
 }
 
 /*
@@ -728,7 +746,7 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE(listing_replaces),
 	KUNIT_CASE_PARAM(listing_overtaken, listing_gen_params),
 	KUNIT_CASE_PARAM(renaming, renaming_gen_params),
-	KUNIT_CASE(lookup_renaming),
+	KUNIT_CASE_PARAM(renaming_stopped, stopped_gen_params),
 	KUNIT_CASE(create_revalidated),
 	KUNIT_CASE(lookup_created),
 	{}
