@@ -646,44 +646,6 @@ static void renaming_stopped(struct kunit *test)
 }
 
 /*
- * A negative dentry is unhashed while CREATE is at the server, and revalidated when it is positive,
- * but not hashed again yet. A notification does not find it then: that answer is not valid later.
- */
-static void create_revalidated(struct kunit *test)
-{
-	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op create = { .path = { "file" }, .flags = O_CREAT | O_RDWR };
-	struct fuse_fx_op inval = { .path = { "file" }, .parent = FUSE_ROOT_ID };
-	struct kunit_thread *creates, *first, *second;
-	struct fuse_fake_hook *hold;
-	struct dentry *file;
-
-	kunit_points_need(test);
-	FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "file"), -ENOENT);
-	file = fuse_fx_hold_cached(fx, fx->mnt->mnt_root, "file");
-	hold = fuse_fake_hold(fx->server, FUSE_CREATE, 0, FUSE_FAKE_STOP_BEHIND);
-	creates = fuse_fx_run_to(fx, fuse_fx_do_open, &create, hold);
-	first = fuse_fx_run(fx, fuse_fx_do_notify, &inval);
-	kunit_thread_wait(first);
-	do {
-		kunit_thread_go_on(creates, creates->points);
-		fuse_fake_unhook(hold);
-		KUNIT_ASSERT_EQ(test, kunit_thread_wait(creates), KUNIT_THREAD_STOPPED);
-	} while (!d_really_is_positive(file));
-	KUNIT_EXPECT_EQ(test, file->d_op->d_revalidate(d_inode(fx->mnt->mnt_root), &file->d_name,
-						       file, 0), 1);
-	fuse_fake_remove(fx->server, "file");
-	fuse_fake_add(fx->server, "file", S_IFREG | 0600);
-	second = fuse_fx_run(fx, fuse_fx_do_notify, &inval);
-	kunit_thread_wait(second);
-	kunit_thread_go_on(creates, KUNIT_NO_POINT);
-	fuse_fx_join(fx, creates, "open", 0);
-	kunit_thread_join(first, NULL);
-	kunit_thread_join(second, NULL);
-	KUNIT_EXPECT_NE(test, fuse_fx_asks(fx, FUSE_LOOKUP, "file"), 0);
-}
-
-/*
  * CREATE makes a dentry positive that a lookup has found: it stays hashed. The lookup is stopped at
  * each of its points, and CREATE at the first points where the dentry is positive.
  */
@@ -747,7 +709,6 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE_PARAM(listing_overtaken, listing_gen_params),
 	KUNIT_CASE_PARAM(renaming, renaming_gen_params),
 	KUNIT_CASE_PARAM(renaming_stopped, stopped_gen_params),
-	KUNIT_CASE(create_revalidated),
 	KUNIT_CASE(lookup_created),
 	{}
 };
