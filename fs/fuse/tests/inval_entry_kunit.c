@@ -5,6 +5,7 @@
  */
 
 #include <linux/namei.h>
+#include <linux/sched/signal.h>
 
 #include "fixture.h"
 
@@ -525,54 +526,64 @@ static void listing_overtaken(struct kunit *test)
 
 static const struct renaming_param {
 	const char *name;
-	bool gone;	/* the server has moved both away, before it sees RENAME */
-} renaming_params[] = { { "done" }, { "failed", true } };
+	unsigned int flags;	/* of the rename: without RENAME_EXCHANGE it fails */
+	u32 notification;	/* flags */
+	bool killed;		/* the lookups, while they wait for the rename */
+	unsigned int asks;	/* how many LOOKUPs a stat() of a file below takes after it */
+} renaming_params[] = {
+	{ "done", RENAME_EXCHANGE, 0, false, 0 },
+	{ "killed", RENAME_EXCHANGE, 0, true, 1 },
+	{ "failed", 0, 0, false, 2 },
+	{ "failed expire", 0, FUSE_EXPIRE_ONLY, false, 0 },
+};
 
 KUNIT_ARRAY_PARAM_DESC(renaming, renaming_params, name);
 
 /*
- * While RENAME is at the server, both names are notified, and looked up: the answers are not
- * about what is cached. It is moved, with what is cached below; or it is invalidated.
+ * While RENAME is at the server, both names are notified, and looked up. If the server has
+ * renamed them, the answers are not about what is cached: that is moved, with what is cached
+ * below. If RENAME fails, an entry that was not only to expire is invalidated.
  */
 static void renaming(struct kunit *test)
 {
 	const struct renaming_param *param = test->param_value;
 	struct fuse_fixture *fx = test->priv;
-	struct fuse_fx_op exchange = { .path = { "one", "two" }, .flags = RENAME_EXCHANGE };
+	struct fuse_fx_op rename = { .path = { "one", "two" }, .flags = param->flags };
 	static const char *const files[] = { "one/file", "two/file" };
-	static const char *const moved[] = { "moved one", "moved two" };
 	struct kunit_thread *renames, *looks[2];
 	struct fuse_fake_hook *hold;
 
 	for (int i = 0; i < 2; i++) {
-		fuse_fake_add(fx->server, exchange.path[i], S_IFDIR | 0755);
+		fuse_fake_add(fx->server, rename.path[i], S_IFDIR | 0755);
 		fuse_fake_add(fx->server, files[i], S_IFREG | 0644);
 		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, files[i]), 0);
 	}
-	hold = fuse_fake_hold(fx->server, FUSE_RENAME2, 0,
-			      param->gone ? FUSE_FAKE_STOP_BEFORE : FUSE_FAKE_STOP_BEHIND);
-	renames = fuse_fx_run_to(fx, fuse_fx_do_rename, &exchange, hold);
+	hold = fuse_fake_hold(fx->server, param->flags ? FUSE_RENAME2 : FUSE_RENAME, 0,
+			      FUSE_FAKE_STOP_BEHIND);
+	renames = fuse_fx_run_to(fx, fuse_fx_do_rename, &rename, hold);
 	for (int i = 0; i < 2; i++) {
-		struct fuse_fx_op op = { fx, { exchange.path[i] }, .parent = FUSE_ROOT_ID };
+		struct fuse_fx_op stat = { .path = { rename.path[i] } };
+		struct fuse_fx_op notify = {
+			fx, { rename.path[i] }, param->notification, FUSE_ROOT_ID,
+		};
 
-		if (param->gone) {
-			fuse_fake_link(fx->server, exchange.path[i], moved[i]);
-			fuse_fake_remove(fx->server, exchange.path[i]);
+		fuse_fx_notify_meanwhile(fx, notify, 0);
+		looks[i] = fuse_fx_run(fx, fuse_fx_do_stat, &stat);
+		KUNIT_EXPECT_EQ(test, kunit_thread_wait(looks[i]),
+				param->flags ? KUNIT_THREAD_SLEEPS : KUNIT_THREAD_ENDED);
+		if (param->killed) {
+			send_sig(SIGKILL, looks[i]->task, 1);
+			fuse_fx_join(fx, looks[i], "stat", -EINTR);
 		}
-		fuse_fx_notify_meanwhile(fx, op, 0);
-		looks[i] = fuse_fx_run(fx, fuse_fx_do_stat, &op);
-		KUNIT_EXPECT_EQ(test, kunit_thread_wait(looks[i]), KUNIT_THREAD_SLEEPS);
 	}
 	fuse_fake_unhook(hold);
-	fuse_fx_join(fx, renames, "rename", param->gone ? -ENOENT : 0);
+	fuse_fx_join(fx, renames, "rename", param->flags ? 0 : -ENOTEMPTY);
 	for (int i = 0; i < 2; i++) {
-		fuse_fx_join(fx, looks[i], "stat", param->gone ? -ENOENT : 0);
-		if (param->gone)
-			fuse_fake_link(fx->server, moved[i], exchange.path[i]);
-		else
-			KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, files[i]), 0);
+		if (!param->killed)
+			fuse_fx_join(fx, looks[i], "stat", 0);
+		KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, files[i]), param->asks);
 		/* After the rename it is invalidated, as always. */
-		FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, exchange.path[i]), 0);
+		FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, rename.path[i]), 0);
 		KUNIT_EXPECT_EQ(test, fuse_fx_asks(fx, FUSE_LOOKUP, files[i]), 2);
 	}
 }
