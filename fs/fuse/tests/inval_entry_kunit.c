@@ -541,8 +541,9 @@ KUNIT_ARRAY_PARAM_DESC(renaming, renaming_params, name);
 
 /*
  * While RENAME is at the server, both names are notified, and looked up. If the server has
- * renamed them, the answers are not about what is cached: that is moved, with what is cached
- * below. If RENAME fails, an entry that was not only to expire is invalidated.
+ * renamed them, these answers are not about the cached dentries, which are moved, with all that
+ * is cached below them. If RENAME fails, because the target is not empty, an entry is
+ * invalidated, unless it was notified with FUSE_EXPIRE_ONLY.
  */
 static void renaming(struct kunit *test)
 {
@@ -601,8 +602,8 @@ KUNIT_ARRAY_PARAM_DESC(stopped, stopped_params, name);
 
 /*
  * A directory is renamed while a lookup or a second notification of its old name is stopped at
- * each of its points. That goes on after the rename, or right before the directory gets its new
- * name. The directory stays hashed, and what is cached below it, too.
+ * each of its points. The stopped call goes on after the rename (@i is even), or one point before
+ * the directory gets its new name. The directory stays hashed, and what is cached below it, too.
  */
 static void renaming_stopped(struct kunit *test)
 {
