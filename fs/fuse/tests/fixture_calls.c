@@ -10,6 +10,8 @@
 
 const char *fuse_fx_errname(int err)
 {
+	if (err > 0)
+		return "more than 0";
 	return err ? errname(err) ?: "an unknown error" : "0";
 }
 
