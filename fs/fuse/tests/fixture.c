@@ -253,9 +253,13 @@ int fuse_fx_do_inval_inode(struct fuse_fx_op *op)
 int fuse_fx_do_inc_epoch(struct fuse_fx_op *op)
 {
 	struct fuse_fx_op all = { .fx = op->fx };
+	int err;
 
 	op->fx->new_epoch = true;
-	return fuse_fx_send_noted(&all, FUSE_NOTIFY_INC_EPOCH, NULL, 0);
+	err = fuse_fx_send_noted(&all, FUSE_NOTIFY_INC_EPOCH, NULL, 0);
+	/* With fuse.inval_wq= a work item drops all that is unused, also what is cached later. */
+	flush_work(&fuse_fx_conn(op->fx)->epoch_work);
+	return err;
 }
 
 /* What is checked at the end of a test. */
