@@ -17,9 +17,9 @@
  *			13; the notification goes on first
  *
  * A preemption point is a basic block of the files in CONFIG_KUNIT_POINTS_IN, see
- * kunit_thread_run_to(). The cases fuse_inval_race.* take every 32nd point (with KASAN every
- * 64th), and those of fuse_inval_race_all.*, which are slow, take all. If both are stopped, it is
- * every 13th, and in fuse_inval_race.* only with "rename" as the call.
+ * kunit_thread_run_to(). Every 32nd point is taken (with KASAN every 64th), or all of them with the
+ * kernel argument fuse_kunit.all=1, which takes a minute or more. If both are stopped, it is
+ * every 13th, and without that argument only with "rename" as the call.
  *
  * After each schedule the fixture checks its properties, see fixture.h. Here, "serial" means:
  * what the notification returns belongs to what was cached for the name at some time while it
@@ -40,10 +40,13 @@ static char *race_schedule = "*";
 module_param_named(schedule, race_schedule, charp, 0444);
 MODULE_PARM_DESC(schedule, "Pattern of the schedules to run, such as file.inval.unlink:*");
 
+static bool race_all;
+module_param_named(all, race_all, bool, 0444);
+MODULE_PARM_DESC(all, "Stop at every preemption point: one or two minutes");
+
 /* A schedule takes ten times as long with KASAN and lockdep. */
 #define RACE_STEP	(IS_ENABLED(CONFIG_KASAN) ? 64 : 32)
 
-static bool race_all;	/* all points are taken, see race_suite_init() */
 static bool race_any;	/* the pattern has matched a schedule */
 static struct fuse_fx_score race_score;	/* of one test; lasts if that is aborted */
 
@@ -51,7 +54,7 @@ static struct fuse_fx_score race_score;	/* of one test; lasts if that is aborted
 #define RACE_REQUESTS_MAX 8
 #define RACE_BOTH_STEP	13
 
-/* What "dir/name" may be, see RACE_CASES */
+/* What "dir/name" may be, see race_cases */
 enum race_state {
 	RACE_ABSENT = BIT(0), RACE_UNCACHED = BIT(1), RACE_NEGATIVE = BIT(2), RACE_FILE = BIT(3),
 	RACE_HELD_FILE = BIT(4), RACE_EXPIRED = BIT(5), RACE_EMPTY_DIRECTORY = BIT(6),
@@ -645,6 +648,8 @@ static int race_init(struct kunit *test)
 	enum race_state state = BIT(match_string(race_states, ARRAY_SIZE(race_states), test->name));
 	unsigned int i, k, nr = 0;
 
+	/* Whoever chooses schedules wants all that the pattern matches. */
+	race_all |= strcmp(race_schedule, "*") != 0;
 	for (i = 0; i < ARRAY_SIZE(race_notifications); i++)
 		for (k = 0; k < ARRAY_SIZE(race_calls); k++)
 			/* INC_EPOCH has no point. */
@@ -671,35 +676,25 @@ static void any_schedule(struct kunit *test)
 	.param_init = race_init, .module_name = KBUILD_MODNAME,			\
 }
 
-#define RACE_CASES {								\
-	/* Nothing is cached, and there is nothing. */				\
-	RACE_CASE(absent),							\
-	/* Nothing is cached, but there is a file. */				\
-	RACE_CASE(uncached),							\
-	/* It is cached that there is nothing. */				\
-	RACE_CASE(negative),							\
-	/* A file is cached, and not in use. */					\
-	RACE_CASE(file),							\
-	/* A file is cached, and in use. */					\
-	RACE_CASE(held_file),							\
-	/* A file is cached; the server is asked at its next use. */		\
-	RACE_CASE(expired),							\
-	/* A directory is cached that has no child in use. */			\
-	RACE_CASE(empty_directory),						\
-	/* A directory is cached that has a child in use. */			\
-	RACE_CASE(directory),							\
-	KUNIT_CASE(any_schedule), {}						\
-}
-
-static struct kunit_case fuse_inval_race_cases[] = RACE_CASES;
-static struct kunit_case fuse_inval_race_all_cases[] = RACE_CASES;
-
-/* Whoever chooses schedules wants all that the pattern matches. */
-static int race_suite_init(struct kunit_suite *suite)
-{
-	race_all = suite->attr.speed == KUNIT_SPEED_VERY_SLOW || strcmp(race_schedule, "*");
-	return 0;
-}
+static struct kunit_case race_cases[] = {
+	/* Nothing is cached, and there is nothing. */
+	RACE_CASE(absent),
+	/* Nothing is cached, but there is a file. */
+	RACE_CASE(uncached),
+	/* It is cached that there is nothing. */
+	RACE_CASE(negative),
+	/* A file is cached, and not in use. */
+	RACE_CASE(file),
+	/* A file is cached, and in use. */
+	RACE_CASE(held_file),
+	/* A file is cached; the server is asked at its next use. */
+	RACE_CASE(expired),
+	/* A directory is cached that has no child in use. */
+	RACE_CASE(empty_directory),
+	/* A directory is cached that has a child in use. */
+	RACE_CASE(directory),
+	KUNIT_CASE(any_schedule), {}
+};
 
 /* Each schedule has a fixture of its own. */
 static int race_test_init(struct kunit *test)
@@ -712,19 +707,9 @@ static int race_test_init(struct kunit *test)
 
 static struct kunit_suite fuse_inval_race_suite = {
 	.name		= "fuse_inval_race",
-	.suite_init	= race_suite_init,
 	.init		= race_test_init,
 	.exit		= fuse_fx_exit,
-	.test_cases	= fuse_inval_race_cases,
+	.test_cases	= race_cases,
 };
 
-static struct kunit_suite fuse_inval_race_all_suite = {
-	.name		= "fuse_inval_race_all",
-	.attr.speed	= KUNIT_SPEED_VERY_SLOW,
-	.suite_init	= race_suite_init,
-	.init		= race_test_init,
-	.exit		= fuse_fx_exit,
-	.test_cases	= fuse_inval_race_all_cases,
-};
-
-kunit_test_suites(&fuse_inval_race_suite, &fuse_inval_race_all_suite);
+kunit_test_suite(fuse_inval_race_suite);
