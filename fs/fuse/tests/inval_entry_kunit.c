@@ -598,9 +598,9 @@ KUNIT_ARRAY_PARAM_DESC(stopped, stopped_params, name);
 
 /*
  * A directory is renamed while a lookup or a second notification of its old name is stopped at
- * each of its points. The stopped call goes on one point before the directory gets its new name
- * (@i is odd), or after the rename: then it does not wait for the next one, which is at the server
- * and fails. The directory stays hashed, and what is cached below it, too.
+ * each of its points. The stopped call goes on after the rename; or one point before the directory
+ * gets its new name; or while the next rename is at the server, which fails: it does not wait for
+ * that. The directory stays hashed, and what is cached below it, too.
  */
 static void renaming_stopped(struct kunit *test)
 {
@@ -616,6 +616,7 @@ static void renaming_stopped(struct kunit *test)
 	unsigned int moved, n, i = 0;	/* @moved: points until the directory has its new name */
 	enum kunit_thread_state state;
 	struct fuse_fake_hook *hold;
+	bool before, next;
 	struct dentry *dir;
 
 	kunit_points_need(test);
@@ -624,6 +625,8 @@ static void renaming_stopped(struct kunit *test)
 	fuse_fake_add(fx->server, "out/full/file", S_IFREG | 0644);
 	/* Until the call comes to no such point. */
 	do {
+		before = i % 3 == 1;
+		next = i % 3 == 2;
 		for (n = 0; n < NAMES; n++)
 			snprintf(names[n], sizeof(names[n]), formats[n], i);
 		fuse_fake_add(fx->server, names[OLD], S_IFDIR | 0755);
@@ -633,32 +636,34 @@ static void renaming_stopped(struct kunit *test)
 		hold = fuse_fake_hold(fx->server, FUSE_RENAME, 0, FUSE_FAKE_STOP_BEHIND);
 		renames = fuse_fx_run_to(fx, fuse_fx_do_rename, &rename, hold);
 		fuse_fx_notify_meanwhile(fx, op, 0);
-		stops = fuse_fx_run_at(fx, "stops", param->call, &op, i / 2);
+		stops = fuse_fx_run_at(fx, "stops", param->call, &op, i / 3);
 		state = kunit_thread_wait(stops);
-		for (n = 0; i % 2 ? n + 1 < moved : IS_ROOT(dir->d_parent); n++) {
+		for (n = 0; before ? n + 1 < moved : IS_ROOT(dir->d_parent); n++) {
 			kunit_thread_go_on(renames, renames->points);
 			fuse_fake_unhook(hold);
 			KUNIT_ASSERT_EQ(test, kunit_thread_wait(renames), KUNIT_THREAD_STOPPED);
 		}
-		if (i % 2 == 0) {
+		if (!before) {
 			moved = n;
 			fuse_fx_join(fx, renames, "rename", 0);
+		}
+		if (next) {
 			hold = fuse_fake_hold(fx->server, FUSE_RENAME, 0, FUSE_FAKE_STOP_BEHIND);
 			renames = fuse_fx_run_to(fx, fuse_fx_do_rename, &fails, hold);
 		}
 		kunit_thread_go_on(stops, KUNIT_NO_POINT);
-		if (i % 2)
-			kunit_thread_wait(stops);
-		else
+		if (next)
 			KUNIT_ASSERT_TRUE(test, kunit_thread_join(stops, NULL));
+		else
+			kunit_thread_wait(stops);
 		fuse_fake_unhook(hold);
-		fuse_fx_join(fx, renames, "rename", i % 2 ? 0 : -ENOTEMPTY);
+		fuse_fx_join(fx, renames, "rename", next ? -ENOTEMPTY : 0);
 		kunit_thread_join(stops, NULL);
 		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, names[OLD]), -ENOENT);
 		KUNIT_EXPECT_FALSE_MSG(test, d_unhashed(dir), "stopped at %pS", stops->where);
 		/* The directory has expired, as its old name was notified; a rename confirms it. */
 		n = fuse_fx_asks(fx, FUSE_LOOKUP, names[NEW_FILE]);
-		KUNIT_EXPECT_TRUE_MSG(test, n == 1 || (n == 0 && i % 2 == 0),
+		KUNIT_EXPECT_TRUE_MSG(test, n == 1 || (n == 0 && next),
 				      "%u LOOKUPs, stopped at %pS", n, stops->where);
 		i++;
 	} while (state == KUNIT_THREAD_STOPPED);
