@@ -18,7 +18,7 @@
  *
  * A preemption point is a basic block of the files in CONFIG_KUNIT_POINTS_IN, see
  * kunit_thread_run_to(). Every 32nd point is taken (with KASAN every 64th), or all of them with the
- * kernel argument fuse_kunit.all=1, which takes a minute or more. If both are stopped, it is
+ * kernel argument fuse_kunit.all=1, which takes one or two minutes. If both are stopped, it is
  * every 13th, and without that argument only with "rename" as the call.
  *
  * After each schedule the fixture checks its properties, see fixture.h. Here, "serial" means:
