@@ -243,6 +243,21 @@ int fuse_fx_do_notify(struct fuse_fx_op *op)
 			   fuse_fx_send_noted(op, FUSE_NOTIFY_INVAL_ENTRY, &inval, sizeof(inval));
 }
 
+void fuse_fx_notify_meanwhile(struct fuse_fixture *fx, struct fuse_fx_op notify, int expected)
+{
+	struct kunit_thread *server = fuse_fx_run(fx, fuse_fx_do_notify, &notify);
+	unsigned long limit = jiffies + (num_online_cpus() > 1 ? HZ : 0);
+
+	/* With several processors it may only sleep for a moment. */
+	while (kunit_thread_wait(server) != KUNIT_THREAD_ENDED && time_before(jiffies, limit))
+		cond_resched();
+	if (kunit_thread_wait(server) != KUNIT_THREAD_ENDED) {
+		KUNIT_FAIL(fx->test, "the notification waits for an answer that is on its way");
+		fuse_fake_let_go(fx->server);
+	}
+	fuse_fx_join(fx, server, "the notification", expected);
+}
+
 int fuse_fx_do_inval_inode(struct fuse_fx_op *op)
 {
 	struct fuse_notify_inval_inode_out message = { .ino = op->parent };

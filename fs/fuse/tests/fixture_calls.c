@@ -280,21 +280,6 @@ void fuse_fx_join(struct fuse_fixture *fx, struct kunit_thread *thread, const ch
 		FUSE_FX_ERR(KUNIT_FAIL, fx->test, call, err, expected);
 }
 
-void fuse_fx_notify_meanwhile(struct fuse_fixture *fx, struct fuse_fx_op notify, int expected)
-{
-	struct kunit_thread *server = fuse_fx_run(fx, fuse_fx_do_notify, &notify);
-	unsigned long limit = jiffies + (num_online_cpus() > 1 ? HZ : 0);
-
-	/* With several processors it may only sleep for a moment. */
-	while (kunit_thread_wait(server) != KUNIT_THREAD_ENDED && time_before(jiffies, limit))
-		cond_resched();
-	if (kunit_thread_wait(server) != KUNIT_THREAD_ENDED) {
-		KUNIT_FAIL(fx->test, "the notification waits for an answer that is on its way");
-		fuse_fake_let_go(fx->server);
-	}
-	fuse_fx_join(fx, server, "the notification", expected);
-}
-
 /* What the dcache holds. */
 
 static struct fuse_fx_held *fuse_fx_held(struct fuse_fixture *fx)
