@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
 
 variables := KDIR FIX PROFILE FILTER SCHEDULE SLOW TIMEOUT MESSAGES N MINUTES V QUICK
-$(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name))),$(if $(filter $(variables),$(name)),,\
-  $(error there is no variable $(name), only $(variables)))))
+$(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name))),$(if $(filter $(variables),$(name)),\
+  $(if $($(name)),,$(error $(name)= is empty: leave it out)),$(error there is no variable $(name), only $(variables)))))
 
 # All that is given is passed on to the commands in tools/, which refuse what they cannot use. See their --help.
 option = $(if $($(1)),--$(2) '$($(1))')
 fix = $(call option,FIX,fix)
 options = $(call option,KDIR,kdir) $(fix) $(call option,PROFILE,profile) $(call option,TIMEOUT,timeout) \
-  $(call option,FILTER,filter) $(call option,SCHEDULE,schedule) $(if $(SLOW),--slow) $(call option,MESSAGES,messages) \
-  $(call option,N,repeat) $(call option,MINUTES,soak) $(call option,V,version) $(if $(QUICK),--quick)
+  $(call option,FILTER,filter) $(call option,SCHEDULE,schedule) $(if $(filter-out 0,$(SLOW)),--slow) $(call option,MESSAGES,messages) \
+  $(call option,N,repeat) $(call option,MINUTES,soak) $(call option,V,version) $(if $(filter-out 0,$(QUICK)),--quick)
 
 .PHONY: help check selftest matrix mutants coverage repeat soak bench bench-loop series series-check test clean
 

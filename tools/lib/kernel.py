@@ -149,7 +149,8 @@ class Kernel:
                 for words in re.findall(f"^# {what}: (.*)", read(config), re.M) for word in shlex.split(words)]
 
     def __str__(self) -> str:
-        fix = {"ours": "ours (fs/fuse/fix/)", "none": "none (the tree as it is)"}.get(self.args.fix, self.args.fix)
+        fix = {"ours": "ours (fs/fuse/fix/)", "none": "none (the tree as it is)"}.get(
+            self.args.fix, self.args.fix + f", {len(self.fix)} patches" * (len(self.fix) > 1))
         arch = f", {self.args.arch}" if self.args.arch != "um" else ""
         return f"Linux {self.version} ({self.name}), fix: {fix}, profile {self.args.profile}{arch}"
 

@@ -166,12 +166,14 @@ class Result(Reader):
 def failures(test: Any, above: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], list[str]]]:
     """What failed below a test of kunit_parser's: suite, case and parameter, and the messages."""
     name = above if test.name == "main" else (*above, test.name)
+    if test.subtests and not test.subtests[0].log and not test.subtests[0].subtests:
+        test.subtests[0].log = test.log  # what a first parameter prints, kunit_parser takes for the head of its case
     below = [failure for sub in test.subtests for failure in failures(sub, name)]
     if below or test.status.name != "FAILURE":
         return below
     lines = [re.sub(r"^# [^:]*: |(?<=\d) \(0x\w+\)$", "", line.strip()) for line in test.log if line.strip()]
     first = next((i for i, line in enumerate(lines) if " FAILED at " in line), 0)
-    text = "\n".join(line for line in lines[first:] if line != "slow" and not line.startswith("alone: "))
+    text = "\n".join(line for line in lines[first:] if line != "slow" and not re.match(r"alone: |(# .*)?pass:\d", line))
     # For what the fixture reports, its own file and line are of no use.
     text = re.sub(r"(?m)^.* FAILED at (\S*/fixture\w*\.c\S*|(\S+))\n", lambda at: f"{at[2]}: " if at[2] else "", text)
     return [(name, text.splitlines()[:7])]

@@ -45,8 +45,12 @@ def check_tree(kdir: str) -> str:
 def patches_of(fix: str) -> list[str]:
     """The patches of a fix in their order: it is one, or a folder or pattern of them, or a mailbox of git or b4."""
     if not os.path.isfile(fix):
-        pattern = os.path.join(glob.escape(fix), "*.patch") if os.path.isdir(fix) else fix
-        if found := sorted(path for path in glob.glob(pattern) if is_patch(read(path))):
+        pattern = os.path.join(glob.escape(fix), "*") if os.path.isdir(fix) else fix
+        found = sorted(path for path in glob.glob(pattern) if os.path.isfile(path) and "cover-letter" not in path)
+        for path in found:
+            if not is_patch(read(path)):
+                raise Stop(f"--fix: {path} changes nothing: there is no diff in it; take it away from the others")
+        if found:
             return found
         raise Stop(f"--fix: there is no patch {fix}: give a file, or a mailbox, a folder or a pattern for several")
     if not is_patch(read(fix)):

@@ -597,10 +597,10 @@ static const struct stopped_param {
 KUNIT_ARRAY_PARAM_DESC(stopped, stopped_params, name);
 
 /*
- * A directory is renamed while a lookup or a second notification of its old name is stopped at
- * each of its points. The stopped call goes on after the rename; or one point before the directory
- * gets its new name; or while the next rename is at the server, which fails: it does not wait for
- * that. The directory stays hashed, and what is cached below it, too.
+ * A directory is renamed while a lookup or a second notification of its old name is stopped. Each
+ * point is tried three times: the stopped call goes on after the rename; one point before the
+ * directory gets its new name; and while the next RENAME, which will fail, is at the server: the
+ * call must not wait for that. The directory stays hashed, and what is cached below it, too.
  */
 static void renaming_stopped(struct kunit *test)
 {
@@ -643,6 +643,7 @@ static void renaming_stopped(struct kunit *test)
 			fuse_fake_unhook(hold);
 			KUNIT_ASSERT_EQ(test, kunit_thread_wait(renames), KUNIT_THREAD_STOPPED);
 		}
+		KUNIT_ASSERT_EQ(test, IS_ROOT(dir->d_parent), before);
 		if (!before) {
 			moved = n;
 			fuse_fx_join(fx, renames, "rename", 0);
@@ -666,6 +667,39 @@ static void renaming_stopped(struct kunit *test)
 		KUNIT_EXPECT_TRUE_MSG(test, n == 1 || (n == 0 && next),
 				      "%u LOOKUPs, stopped at %pS", n, stops->where);
 		i++;
+	} while (state == KUNIT_THREAD_STOPPED);
+	KUNIT_EXPECT_GT(test, i, 1);
+}
+
+/*
+ * A RENAME fails. After its answer it is stopped at each point, and the old name is notified there:
+ * the notification invalidates the entry, or the end of the rename does.
+ */
+static void renaming_failed(struct kunit *test)
+{
+	struct fuse_fx_op rename = { .path = { "dir", "full" } };
+	struct fuse_fixture *fx = test->priv;
+	enum kunit_thread_state state;
+	struct kunit_thread *renames;
+	struct fuse_fake_hook *hold;
+	unsigned int i = 0;
+
+	kunit_points_need(test);
+	fuse_fake_add(fx->server, "dir", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "dir/file", S_IFREG | 0644);
+	fuse_fake_add(fx->server, "full", S_IFDIR | 0755);
+	fuse_fake_add(fx->server, "full/file", S_IFREG | 0644);
+	do {
+		FUSE_EXPECT_ERR(test, fuse_fx_stat(fx, "dir/file"), 0);
+		hold = fuse_fake_hold(fx->server, FUSE_RENAME, 0, FUSE_FAKE_STOP_BEHIND);
+		renames = fuse_fx_run_to(fx, fuse_fx_do_rename, &rename, hold);
+		kunit_thread_go_on(renames, renames->points + i++);
+		fuse_fake_unhook(hold);
+		state = kunit_thread_wait(renames);
+		FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "dir"), 0);
+		fuse_fx_join(fx, renames, "rename", -ENOTEMPTY);
+		KUNIT_EXPECT_EQ_MSG(test, fuse_fx_asks(fx, FUSE_LOOKUP, "dir/file"), 2,
+				    "stopped at %pS", renames->where);
 	} while (state == KUNIT_THREAD_STOPPED);
 	KUNIT_EXPECT_GT(test, i, 1);
 }
@@ -734,6 +768,7 @@ static struct kunit_case fuse_inval_entry_cases[] = {
 	KUNIT_CASE_PARAM(listing_overtaken, listing_gen_params),
 	KUNIT_CASE_PARAM(renaming, renaming_gen_params),
 	KUNIT_CASE_PARAM(renaming_stopped, stopped_gen_params),
+	KUNIT_CASE(renaming_failed),
 	KUNIT_CASE(lookup_created),
 	{}
 };

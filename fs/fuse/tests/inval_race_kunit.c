@@ -26,8 +26,8 @@
  * ran; and what a delete does to the inode agrees with that. And an invalidation never waits
  * while a request is at the server.
  *
- * One schedule runs alone with the kernel argument fuse_kunit.schedule=, which may also be a
- * pattern: file.inval.unlink:*.
+ * With the kernel argument fuse_kunit.schedule= only that schedule runs, or those that match a
+ * pattern such as file.inval.unlink:*, at every point.
  */
 
 #include <linux/glob.h>
@@ -562,7 +562,7 @@ static bool race_one(struct kunit *test, struct race *race, enum race_how how,
 		return second < RACE_POINTS_MAX;
 	}
 	scnprintf(race->again, sizeof(race->again),
-		  "./tools/testing/kunit/kunit.py run --kunitconfig=fs/fuse --kernel_args=fuse_kunit.schedule=%s",
+		  "./tools/testing/kunit/kunit.py run --kunitconfig=fs/fuse --kernel_args=fuse_kunit.schedule=%s fuse_inval_race",
 		  race->story);
 
 	race_begin(test, race);
@@ -652,7 +652,7 @@ static int race_init(struct kunit *test)
 	race_all |= strcmp(race_schedule, "*") != 0;
 	for (i = 0; i < ARRAY_SIZE(race_notifications); i++)
 		for (k = 0; k < ARRAY_SIZE(race_calls); k++)
-			/* INC_EPOCH has no point. */
+			/* INC_EPOCH comes to no point, so two of them are no race. */
 			if (race_notifications[i].states & race_calls[k].states & state &&
 			    (race_notifications[i].fn != fuse_fx_do_inc_epoch ||
 			     race_calls[k].fn != fuse_fx_do_inc_epoch))
