@@ -678,9 +678,10 @@ static void renaming_stopped(struct kunit *test)
 static void renaming_failed(struct kunit *test)
 {
 	struct fuse_fx_op rename = { .path = { "dir", "full" } };
+	struct fuse_fx_op inval = { .path = { "dir" }, .parent = FUSE_ROOT_ID };
 	struct fuse_fixture *fx = test->priv;
+	struct kunit_thread *renames, *notifies;
 	enum kunit_thread_state state;
-	struct kunit_thread *renames;
 	struct fuse_fake_hook *hold;
 	unsigned int i = 0;
 
@@ -696,7 +697,8 @@ static void renaming_failed(struct kunit *test)
 		kunit_thread_go_on(renames, renames->points + i++);
 		fuse_fake_unhook(hold);
 		state = kunit_thread_wait(renames);
-		FUSE_EXPECT_ERR(test, fuse_fx_inval(fx, FUSE_ROOT_ID, "dir"), 0);
+		notifies = fuse_fx_run(fx, fuse_fx_do_notify, &inval);
+		KUNIT_ASSERT_TRUE(test, kunit_thread_join(notifies, NULL));
 		fuse_fx_join(fx, renames, "rename", -ENOTEMPTY);
 		KUNIT_EXPECT_EQ_MSG(test, fuse_fx_asks(fx, FUSE_LOOKUP, "dir/file"), 2,
 				    "stopped at %pS", renames->where);
