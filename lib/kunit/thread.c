@@ -106,8 +106,12 @@ EXPORT_SYMBOL_GPL(kunit_thread_go_on);
 bool kunit_thread_join(struct kunit_thread *thread, int *ret)
 {
 	kunit_thread_go_on(thread, KUNIT_NO_POINT);
-	if (!thread->joined)
-		thread->joined = wait_for_completion_timeout(thread->exited, thread->limit);
+	if (!thread->joined && wait_for_completion_timeout(thread->exited, thread->limit)) {
+		thread->joined = true;
+		/* Each point walks this list: keep it short. */
+		guard(spinlock)(&kunit_point_lock);
+		list_del_init(&thread->list);
+	}
 	if (!thread->joined && !thread->late) {
 		KUNIT_FAIL(thread->test, "thread %s did not end within %u ms",
 			   thread->task->comm, jiffies_to_msecs(thread->limit));
@@ -136,8 +140,6 @@ static void kunit_thread_release(void *arg)
 		WRITE_ONCE(thread->task->kunit_test, NULL);
 		return;
 	}
-	scoped_guard(spinlock, &kunit_point_lock)
-		list_del(&thread->list);
 	put_task_struct(thread->task);
 	kfree(thread);
 }

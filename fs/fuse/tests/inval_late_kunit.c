@@ -542,7 +542,7 @@ static void late_answer_kept(struct kunit *test)
 	fuse_fx_notify_meanwhile(fx, late.notify, -ENOENT);
 	late.notify.path[0] = name;
 	/* Some share their version with the name that is known. */
-	for (int i = 0; param->known && i < 4096; i++) {
+	for (int i = 0; param->known && i < 2048; i++) {
 		snprintf(name, sizeof(name), "%d", i);
 		FUSE_EXPECT_ERR(test, fuse_fx_do_notify(&late.notify), -ENOENT);
 	}
