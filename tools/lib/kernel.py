@@ -81,22 +81,23 @@ def flush_log(mconsole: str, *more: str) -> None:
 
 
 class Sleeper:
-    """Tells whether a UML kernel waits for ever: it has slept for longer than two waits of the suites in a row may take."""
+    """Tells whether a UML kernel waits for ever: it has slept, and printed nothing, for longer than two waits of a case may take."""
     SECONDS = 12
 
     def __init__(self, binary: str) -> None:
-        self.binary, self.looked, self.used, self.slept = binary, time.monotonic(), 0, 0.0
+        self.binary, self.looked, self.used, self.wrote, self.slept = binary, time.monotonic(), 0, 0, 0.0
 
     def __call__(self) -> bool:
-        states, used, passed = "", 0, time.monotonic() - self.looked
+        states, used, wrote, passed = "", 0, 0, time.monotonic() - self.looked
         if passed >= 1:
             for pid in kernels(self.binary):
                 with contextlib.suppress(OSError):
                     stat = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
                     states, used = states + stat[0], used + int(stat[11]) + int(stat[12])
+                    wrote += int(read(f"/proc/{pid}/io").split()[3])  # bytes; kunit.py's log comes later
             # An idle one still uses a few hundredths of a second, with several processors and a clock for each.
-            idle = states and "R" not in states and used - self.used <= 10 * passed
-            self.looked, self.used, self.slept = self.looked + passed, used, self.slept + passed if idle else 0.0
+            idle = states and "R" not in states and used - self.used <= 10 * passed and wrote == self.wrote
+            self.looked, self.used, self.wrote, self.slept = self.looked + passed, used, wrote, self.slept + passed if idle else 0.0
         return self.slept > self.SECONDS
 
 
