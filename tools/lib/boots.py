@@ -30,7 +30,7 @@ class Boot:
         self.patience = max(3.0, 10 * good.longest) if good else SILENCE
         self.fate: str | None = None
         self.child = subprocess.Popen(
-            [kernel.linux, "kunit.enable=1", "mem=1G", "console=tty", "kunit_shutdown=halt",
+            [kernel.linux, "kunit.enable=1", "mem=256M", "console=tty", "kunit_shutdown=halt",
              f"uml_dir={uml_dir}", *arguments, *kernel.boot_options],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
         assert self.child.stdout
