@@ -29,7 +29,7 @@ class Boot:
         self.name, self.expected = name, good.log.results if good else 0
         self.patience = max(3.0, 10 * good.longest) if good else SILENCE
         self.fate: str | None = None
-        self.child = subprocess.Popen(
+        self.child = subprocess.Popen(  # with the 1G of kunit.py, half of a short boot initializes its pages
             [kernel.linux, "kunit.enable=1", "mem=256M", "console=tty", "kunit_shutdown=halt",
              f"uml_dir={uml_dir}", *arguments, *kernel.boot_options],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
