@@ -4,6 +4,7 @@ and a fix are put over the mirror."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import filecmp
 import glob
@@ -165,9 +166,10 @@ def stage(kdir: str, version: str, fix: list[str], home: str) -> None:
     os.makedirs(src, exist_ok=True)
     ours = overlay()
     patches = fix + [file for file in ours if file.endswith(".patch")]
-    with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
+    with tempfile.TemporaryDirectory(dir=BUILD) as scratch, concurrent.futures.ThreadPoolExecutor(1) as meanwhile:
+        scanned = meanwhile.submit(scan, kdir)
         touched = [path for patch in patches for path in apply_patch(patch, kdir, version, scratch)]
-        stamps = scan(kdir)
+        stamps = scanned.result()
         for path in touched:
             stamps.pop(path, None)  # unless the patch deletes it, it comes back below
         origins = {os.path.relpath(file, scratch): file for file in files_below(scratch)}
