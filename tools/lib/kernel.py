@@ -180,7 +180,8 @@ class Kernel:
         known = not self.arch and not self.make_options
         return hashlib.sha256("\0".join(parts).encode(errors="backslashreplace")).hexdigest() if known else ""
 
-    def build(self) -> None:
+    def build(self, *more: str) -> None:
+        """Stages, configures and builds; more is for make, if this is UML."""
         progress.enter("stage", self.src)
         stage(self.kdir, self.version, self.fix, self.home)
         os.makedirs(self.build_dir, exist_ok=True)
@@ -204,7 +205,7 @@ class Kernel:
                 write(known, "" if failed else self.configuration())
             configured = "" if failed else read(self.build_dir, ".config")
             failed = failed or run(["make", "-C", self.src, "ARCH=um", f"O={self.build_dir}", jobs,
-                                    *self.make_options, "linux"], log, more=env)
+                                    *self.make_options, *more, "linux"], log, more=env)
         if self.arch or not failed and read(self.build_dir, ".config") != configured:
             # If kbuild found another compiler, kunit.py says whether all that we ask for is still there.
             failed = run(self.kunit("build", jobs, *options), log, more=env)
