@@ -192,7 +192,7 @@ class Kernel:
             return
         write(built, "")
         options = [*self.arch, *(f"--make_options={word}" for word in self.make_options),
-                   *(f"--kconfig_add={word}" for word in self.asked("instead")),
+                   *(f"--kconfig_add={word}" for word in self.asked("instead") + self.asked("for UML") * (not self.arch)),
                    *(f"--kunitconfig={config}" for config in self.configs)]
         jobs = f"--jobs={self.args.jobs}"
         failed, configured = 0, ""
