@@ -181,7 +181,7 @@ class Kernel:
         return hashlib.sha256("\0".join(parts).encode(errors="backslashreplace")).hexdigest() if known else ""
 
     def build(self, *more: str) -> None:
-        """Stages, configures and builds; more is for make, if this is UML."""
+        """Stages, configures and builds; more: options for make, used only for UML."""
         progress.enter("stage", self.src)
         stage(self.kdir, self.version, self.fix, self.home)
         os.makedirs(self.build_dir, exist_ok=True)
