@@ -44,7 +44,7 @@ static bool race_all;
 module_param_named(all, race_all, bool, 0444);
 MODULE_PARM_DESC(all, "Stop at every preemption point: one or two minutes");
 
-/* A schedule takes ten times as long with KASAN and lockdep. */
+/* A schedule takes thirty times as long with KASAN and lockdep. */
 #define RACE_STEP	(IS_ENABLED(CONFIG_KASAN) ? 64 : 32)
 
 static bool race_any;	/* the pattern has matched a schedule */
